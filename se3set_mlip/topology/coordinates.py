@@ -1,0 +1,5 @@
+"""Perception from coordinates."""
+
+
+def graph_from_coordinates(*a, **k):
+    raise NotImplementedError

@@ -6,6 +6,7 @@ The radii are the single-bond covalent radii of B. Cordero et al., Dalton Trans.
 the model: changing one changes energies.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -71,6 +72,22 @@ def symbol(number: int) -> str:
             "check the list of atomic numbers"
         )
     return SYMBOLS[number]
+
+
+def formula(numbers: Iterable[int]) -> str:
+    """Return the molecular formula in Hill order: carbon, hydrogen, then by symbol.
+
+    Without carbon, all symbols are in alphabetical order.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of the atoms.
+    """
+    counts = Counter(symbol(number) for number in numbers)
+    first = [name for name in ("C", "H") if "C" in counts and name in counts]
+    rest = sorted(name for name in counts if name not in first)
+    return "".join(f"{name}{counts[name] if counts[name] > 1 else ''}" for name in first + rest)
 
 
 def check_elements(numbers: Iterable[int]) -> None:

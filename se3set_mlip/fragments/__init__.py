@@ -1,0 +1,1 @@
+"""Which atoms belong together: from a ``Topology`` to groups and fragments."""

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from se3set_mlip.elements import COVALENT_RADII
+from se3set_mlip.elements import COVALENT_RADII, formula
 from se3set_mlip.errors import ConfigError, InputError
 from se3set_mlip.fragments.bond_orders import BOND_ORDERS, bond_order, reach_of_bond_order
 from se3set_mlip.fragments.groups import find_groups
@@ -203,6 +203,23 @@ class Fragmentation:
             if bond_order(kind, radii[u] + radii[v], distances).sum() >= level:
                 found[fragment_label].update(group)
         return tuple(tuple(sorted(atoms)) for atoms in found)
+
+    def describe(self) -> str:
+        """Return a table for people: each fragment with its formula, charge and atoms."""
+        topology, config = self.topology, self.config
+        overlap = f"{config.overlap} overlap, {config.bond_order.capitalize()} bond orders"
+        lines = [
+            f"{formula(topology.numbers)}, charge {topology.charge:+d}: {topology.n_atoms} atoms, "
+            f"{len(topology.components)} molecule(s), {len(self.groups)} groups, "
+            f"{len(self.fragments)} fragments ({overlap})",
+            f"{'fragment':>8}  {'formula':<12} {'charge':>6} {'size':>5}  atoms",
+        ]
+        for label, atoms in enumerate(self.fragments):
+            names = formula(topology.numbers[atom] for atom in atoms)
+            charge = sum(topology.formal_charges[atom] for atom in atoms)
+            listed = " ".join(str(atom) for atom in atoms)
+            lines.append(f"{label:>8}  {names:<12} {charge:>+6d} {len(atoms):>5}  {listed}")
+        return "\n".join(lines)
 
 
 def fragment(

@@ -1,0 +1,293 @@
+r"""Bond orders and formal charges from connectivity: an exact optimum, with a time limit.
+
+Each atom takes one of a few closed-shell states of its element: a formal charge q, a valence n, and
+a cost c that says how unusual the state is. The states and the extra orders x of the bonds (0, 1
+or 2 above a single bond) solve the integer program
+
+.. math::
+    \min \sum_v c_{s(v)} - \epsilon \sum_e \sigma_e x_e \quad\text{with}\quad
+    \sum_{e \ni v} x_e = n_{s(v)} - b_v, \qquad \sum_v q_{s(v)} = Q,
+
+b being the number of bonds of an atom and Q the total charge, if it is known. The small second
+term prefers short bonds (sigma is the relative shortness) where several Kekulé forms cost the same.
+Electron pairs are whole in every state, so radicals have no solution: an error, not a guess.
+
+Almost always most atoms have only one state that fits; they are set aside first, and what remains
+falls apart into small regions, which are independent unless the total charge couples them. The
+solver takes regions in batches, which is only faster.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
+
+from se3set_mlip.elements import SYMBOLS
+from se3set_mlip.errors import TopologyError
+from se3set_mlip.topology.graph import connected_components
+from se3set_mlip.topology.valence_states import VALENCE_STATES
+
+MOST_EXTRA_ORDERS = 2
+SHORTNESS_WEIGHT = 0.02
+COST_SCALE = 1000.0  # the solver's absolute gap is 1e-6, far below a difference of one bond length
+BATCH_ATOMS = 500
+TIME_LIMIT_STATUS = 1  # of scipy.optimize.milp
+
+
+class Assignment(NamedTuple):
+    """Orders and charges that fit."""
+
+    orders: tuple[int, ...]
+    """Kekulé order of each bond."""
+    formal_charges: tuple[int, ...]
+    """Formal charge of each atom."""
+
+
+def assign_orders(
+    numbers: Sequence[int],
+    bonds: Sequence[tuple[int, int]],
+    *,
+    charge: int | None,
+    shortness: NDArray[np.float64] | None = None,
+    stated_orders: Sequence[int | None] | None = None,
+    stated_charges: Sequence[int | None] | None = None,
+    time_limit_seconds: float = 10.0,
+) -> Assignment:
+    """Find bond orders and formal charges for atoms with known neighbours.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers.
+    bonds
+        Pairs of atoms; one or several molecules.
+    charge
+        Total charge, or ``None`` to let each molecule have its most usual one.
+    shortness
+        Relative shortness of each bond, (n_bonds,): (R_u + R_v - d) / (R_u + R_v).
+    stated_orders, stated_charges
+        What the caller knows, ``None`` where unknown; it is kept.
+    time_limit_seconds
+        Limit on the search.
+
+    Raises
+    ------
+    TopologyError
+        If no closed-shell pattern fits, or none was found in time.
+    """
+    problem = _Problem(numbers, bonds, shortness, stated_orders, stated_charges)
+    deadline = time.monotonic() + time_limit_seconds
+    regions = problem.regions()
+    for region in regions:
+        if len(region) == 1:
+            problem.settle(region[0])
+    for batch in _batches(regions):
+        if not problem.solve(batch, None, deadline):
+            raise _no_pattern(problem, regions, deadline)
+    natural = sum(problem.charges)
+    if charge is not None and natural != charge:
+        free = [
+            atom
+            for region in regions
+            for atom in region
+            if len({state.charge for state in problem.states[atom]}) > 1 or len(region) > 1
+        ]
+        rest = natural - sum(problem.charges[atom] for atom in free)
+        if not free or not problem.solve(free, charge - rest, deadline):
+            raise TopologyError(
+                f"no closed-shell bonding pattern fits a total charge of {charge:+d}; the geometry "
+                f"suggests {natural:+d}: give the right charge, add missing hydrogens, or build "
+                "the topology from SMILES (radicals and metals are not perceived)"
+            )
+    return Assignment(tuple(problem.orders), tuple(problem.charges))
+
+
+def _batches(regions: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the atoms of several regions together; regions of one atom are left out."""
+    batch: list[int] = []
+    for region in regions:
+        if len(region) > 1:
+            batch.extend(region)
+        if len(batch) >= BATCH_ATOMS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _no_pattern(
+    problem: "_Problem", regions: Sequence[Sequence[int]], deadline: float
+) -> TopologyError:
+    """Return the error that names the first region without a solution."""
+    region = next(
+        region
+        for region in regions
+        if len(region) > 1 and not problem.solve(region, None, deadline)
+    )
+    names = " ".join(f"{SYMBOLS[problem.numbers[atom]]}{atom}" for atom in region[:12])
+    return TopologyError(
+        f"no closed-shell bonding pattern fits the unsaturated atoms {names}"
+        f"{' ...' if len(region) > 12 else ''}, whatever their charge; add missing hydrogens, or "
+        "build the topology from SMILES (radicals and metals are not perceived)"
+    )
+
+
+class _Problem:
+    """States that fit each atom, and the solution as far as it is known."""
+
+    def __init__(
+        self,
+        numbers: Sequence[int],
+        bonds: Sequence[tuple[int, int]],
+        shortness: NDArray[np.float64] | None,
+        stated_orders: Sequence[int | None] | None,
+        stated_charges: Sequence[int | None] | None,
+    ) -> None:
+        self.numbers = numbers
+        self.bonds = bonds
+        self.shortness = np.zeros(len(bonds)) if shortness is None else shortness
+        stated = [None] * len(bonds) if stated_orders is None else list(stated_orders)
+        self.orders = [1 if order is None else order for order in stated]
+        self.charges = [0] * len(numbers)
+        self.open_bonds: list[list[int]] = [[] for _ in numbers]
+        self.used = [0] * len(numbers)  # valence taken by stated and single bonds
+        self.n_neighbors = [0] * len(numbers)
+        for bond, (i, j) in enumerate(bonds):
+            for atom in (i, j):
+                self.used[atom] += self.orders[bond]
+                self.n_neighbors[atom] += 1
+                if stated[bond] is None:
+                    self.open_bonds[atom].append(bond)
+        self.states = [
+            [
+                state
+                for state in VALENCE_STATES[number]
+                if state.valence >= self.used[atom]
+                and (stated_charges is None or stated_charges[atom] in (None, state.charge))
+            ]
+            for atom, number in enumerate(numbers)
+        ]
+        self._prune()
+
+    def _other(self, bond: int, atom: int) -> int:
+        """Return the atom at the other end of a bond."""
+        i, j = self.bonds[bond]
+        return j if atom == i else i
+
+    def _need(self, atom: int) -> int:
+        """Return the most extra order that an atom can take in any state left to it."""
+        return max(state.valence for state in self.states[atom]) - self.used[atom]
+
+    def _prune(self) -> None:
+        """Drop states whose valence the neighbours cannot fill, until nothing changes."""
+        for atom, states in enumerate(self.states):
+            if not states:
+                raise self._misfit(atom)
+        waiting = set(range(len(self.states)))
+        while waiting:
+            atom = waiting.pop()
+            room = sum(
+                min(MOST_EXTRA_ORDERS, self._need(self._other(bond, atom)))
+                for bond in self.open_bonds[atom]
+            )
+            fitting = [s for s in self.states[atom] if s.valence - self.used[atom] <= room]
+            if not fitting:
+                raise self._misfit(atom)
+            if len(fitting) < len(self.states[atom]):
+                self.states[atom] = fitting
+                waiting.update(self._other(bond, atom) for bond in self.open_bonds[atom])
+
+    def _misfit(self, atom: int) -> TopologyError:
+        """Return the error for an atom that no state fits."""
+        neighbors = sorted(
+            SYMBOLS[self.numbers[j if atom == i else i]] for i, j in self.bonds if atom in (i, j)
+        )
+        return TopologyError(
+            f"atom {atom} ({SYMBOLS[self.numbers[atom]]}) has {len(neighbors)} neighbours "
+            f"({' '.join(neighbors) or 'none'}) and bonds of total order {self.used[atom]}, which "
+            "fits no closed-shell valence; check its position, missing hydrogens and bonds, or "
+            "build the topology from SMILES (radicals and metals are not perceived)"
+        )
+
+    def regions(self) -> list[tuple[int, ...]]:
+        """Return sets of atoms whose states and orders depend on one another."""
+        edges = [
+            (i, j)
+            for bond, (i, j) in enumerate(self.bonds)
+            if self._need(i) > 0 and self._need(j) > 0 and bond in self.open_bonds[i]
+        ]
+        return list(connected_components(len(self.numbers), edges))
+
+    def settle(self, atom: int) -> None:
+        """Give an atom whose bonds are all single its most usual charge."""
+        self.charges[atom] = min(self.states[atom], key=lambda state: state.cost).charge
+
+    def solve(self, atoms: Sequence[int], charge: int | None, deadline: float) -> bool:
+        """Find the best states and orders of some atoms, and keep them.
+
+        Returns
+        -------
+        bool
+            Whether there is a solution.
+
+        Raises
+        ------
+        TopologyError
+            If none was found in time.
+        """
+        rank = {atom: row for row, atom in enumerate(atoms)}
+        bonds = sorted(
+            {
+                bond
+                for atom in atoms
+                for bond in self.open_bonds[atom]
+                if all(end in rank and self._need(end) > 0 for end in self.bonds[bond])
+            }
+        )
+        choices = [(atom, state) for atom in atoms for state in self.states[atom]]
+        rows, columns, values = [], [], []  # entries of the constraint matrix
+        for column, bond in enumerate(bonds):
+            for end in self.bonds[bond]:
+                rows.append(rank[end])
+                columns.append(column)
+                values.append(1.0)
+        for column, (atom, state) in enumerate(choices, start=len(bonds)):
+            rows += [rank[atom], len(atoms) + rank[atom], 2 * len(atoms)]
+            columns += [column] * 3
+            values += [float(self.used[atom] - state.valence), 1.0, float(state.charge)]
+        matrix = coo_array((values, (rows, columns)), shape=(2 * len(atoms) + 1, columns[-1] + 1))
+        target = np.concatenate([np.zeros(len(atoms)), np.ones(len(atoms)), [charge or 0]])
+        slack = np.zeros(len(target))
+        slack[-1] = np.inf if charge is None else 0.0
+        upper = [min(MOST_EXTRA_ORDERS, *map(self._need, self.bonds[bond])) for bond in bonds]
+        costs = np.concatenate(
+            [-SHORTNESS_WEIGHT * self.shortness[bonds], [state.cost for _, state in choices]]
+        )
+        remaining = deadline - time.monotonic()
+        result = None
+        if remaining > 0.0:
+            result = milp(
+                COST_SCALE * costs,
+                constraints=LinearConstraint(matrix.tocsr(), target - slack, target + slack),
+                integrality=np.ones(len(costs)),
+                bounds=Bounds(0, np.array(upper + [1] * len(choices))),
+                options={"time_limit": remaining, "mip_rel_gap": 0.0},
+            )
+        if result is None or result.status == TIME_LIMIT_STATUS:
+            raise TopologyError(
+                f"no bond orders found in time for {len(atoms)} unsaturated atoms; raise "
+                "time_limit_seconds, or build the topology from SMILES"
+            )
+        if result.x is None:
+            return False
+        solution = np.rint(result.x).astype(int)
+        for bond, extra in zip(bonds, solution, strict=False):
+            self.orders[bond] = 1 + int(extra)
+        for (atom, state), chosen in zip(choices, solution[len(bonds) :], strict=True):
+            if chosen:
+                self.charges[atom] = state.charge
+        return True

@@ -1,0 +1,153 @@
+"""Frames become samples (tensors, made once), and samples become batches.
+
+The order of an epoch depends on the seed and the epoch's number alone, so that a resumed run needs
+nothing but its position to see the same batches.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from se3set_mlip.errors import Se3SetError
+from se3set_mlip.hypergraph.batch import batch_systems
+from se3set_mlip.hypergraph.hypergraph import System
+from se3set_mlip.potential.fragment_cache import FragmentCache
+from se3set_mlip.potential.potential import Potential
+from se3set_mlip.training.datasets import Frame
+
+
+class Labels(NamedTuple):
+    """Labels of a batch; rows whose ``has_`` entry is False hold zeros that nobody may read."""
+
+    energy: torch.Tensor
+    """eV, (n_structures,) float64."""
+    has_energy: torch.Tensor
+    """(n_structures,) bool."""
+    forces: torch.Tensor
+    """eV/Å, (n_atoms, 3), the network's dtype."""
+    has_forces: torch.Tensor
+    """(n_atoms,) bool."""
+    stress: torch.Tensor
+    """eV/Å³, (n_structures, 3, 3), the network's dtype."""
+    has_stress: torch.Tensor
+    """(n_structures,) bool."""
+
+
+class Sample(NamedTuple):
+    """One structure, ready for the network."""
+
+    name: str
+    system: System
+    labels: Labels
+
+
+class Batch(NamedTuple):
+    """Several structures."""
+
+    names: tuple[str, ...]
+    system: System
+    labels: Labels
+    n_atoms: torch.Tensor
+    """Atoms of each structure, (n_structures,) float64."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch with its tensors on ``device``."""
+        if self.n_atoms.device == device:
+            return self
+        return Batch(
+            names=self.names,
+            system=System(*(tensor.to(device, non_blocking=True) for tensor in self.system)),
+            labels=Labels(*(tensor.to(device, non_blocking=True) for tensor in self.labels)),
+            n_atoms=self.n_atoms.to(device, non_blocking=True),
+        )
+
+
+def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
+    """Return the labels of one structure as tensors on the CPU."""
+    n_atoms = len(frame.atoms)
+    forces = torch.zeros(n_atoms, 3, dtype=dtype)
+    stress = torch.zeros(1, 3, 3, dtype=dtype)
+    if frame.forces is not None:
+        forces = torch.as_tensor(frame.forces, dtype=dtype)
+    if frame.stress is not None:
+        stress = torch.as_tensor(frame.stress, dtype=dtype).reshape(1, 3, 3)
+    return Labels(
+        energy=torch.tensor([frame.energy or 0.0], dtype=torch.float64),
+        has_energy=torch.tensor([frame.energy is not None]),
+        forces=forces,
+        has_forces=torch.full((n_atoms,), frame.forces is not None),
+        stress=stress,
+        has_stress=torch.tensor([frame.stress is not None]),
+    )
+
+
+def make_samples(potential: Potential, frames: Sequence[Frame]) -> list[Sample]:
+    """Find fragments and build tensors, once, on the CPU.
+
+    Parameters
+    ----------
+    potential
+        Gives the fragmentation, the dtype, and the checks of the structures.
+    frames
+        Labelled structures.
+
+    Raises
+    ------
+    TopologyError, InputError
+        For structures that the potential cannot take; the message names the structure.
+    """
+    cache = FragmentCache(potential.config.fragmentation)
+    samples: list[Sample] = []
+    for frame in frames:
+        atoms = frame.atoms
+        try:
+            system = potential.system(
+                atoms.numbers,
+                atoms.positions,
+                cache.find(atoms),
+                cell=atoms.cell.array if atoms.pbc.any() else None,
+                pbc=atoms.pbc if atoms.pbc.any() else None,
+            )
+        except Se3SetError as error:
+            raise type(error)(f"{frame.name}: {error}") from error
+        system = System(*(tensor.cpu() for tensor in system))
+        samples.append(Sample(frame.name, system, make_labels(frame, system.positions.dtype)))
+    return samples
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Put samples one after the other."""
+    return Batch(
+        names=tuple(sample.name for sample in samples),
+        system=batch_systems([sample.system for sample in samples]),
+        labels=Labels(
+            *(torch.cat(column) for column in zip(*(s.labels for s in samples), strict=True))
+        ),
+        n_atoms=torch.tensor(
+            [sample.system.numbers.shape[0] for sample in samples], dtype=torch.float64
+        ),
+    )
+
+
+def epoch_order(n_samples: int, *, seed: int, epoch: int) -> list[int]:
+    """Return the order of the samples in an epoch: a permutation given by seed and epoch."""
+    generator = torch.Generator().manual_seed((seed << 32) + epoch)
+    order: list[int] = torch.randperm(n_samples, generator=generator).tolist()
+    return order
+
+
+def epoch_batches(
+    samples: Sequence[Sample], batch_size: int, *, seed: int, epoch: int, start: int
+) -> Iterator[Batch]:
+    """Yield the batches of one training epoch from number ``start`` on; the last may be smaller."""
+    order = epoch_order(len(samples), seed=seed, epoch=epoch)
+    for first in range(start * batch_size, len(order), batch_size):
+        yield collate([samples[index] for index in order[first : first + batch_size]])
+
+
+def fixed_batches(samples: Sequence[Sample], batch_size: int) -> list[Batch]:
+    """Return all samples in order as batches, for validation."""
+    return [
+        collate(samples[first : first + batch_size]) for first in range(0, len(samples), batch_size)
+    ]

@@ -1,0 +1,84 @@
+"""Predictions and labels become one number to minimise.
+
+    L = w_E <l(dE / n_atoms)> + w_F <l(dF)> + w_S <l(dS)>
+
+with errors in eV, eV/Å and eV/Å³. The averages run over structures, force components and stress
+components that have a label; what has none does not enter, neither above nor below the line.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from se3set_mlip.potential.potential import PotentialOutput
+from se3set_mlip.training.batches import Batch
+from se3set_mlip.training.config import LossConfig
+
+
+class LossWeights(NamedTuple):
+    """The weights that hold at one step."""
+
+    energy: float
+    forces: float
+    stress: float
+
+
+def loss_weights(config: LossConfig, *, step: int, n_steps: int) -> LossWeights:
+    """Return the weights at ``step`` (from 0) of ``n_steps``: those of stage two near the end."""
+    second = config.stage_two
+    if second is not None and step >= second.start_fraction * n_steps:
+        return LossWeights(second.energy_weight, second.forces_weight, second.stress_weight)
+    return LossWeights(config.energy_weight, config.forces_weight, config.stress_weight)
+
+
+def _masked_mean(error: torch.Tensor, mask: torch.Tensor, config: LossConfig) -> torch.Tensor:
+    """Return the mean of l over the labelled rows of ``error`` (n_rows, ...), in float64."""
+    rows = error.reshape(error.shape[0], -1)  # (n_rows, n_components)
+    rows = torch.where(mask.unsqueeze(1), rows, torch.zeros_like(rows)).double()
+    n_labelled = mask.sum().clamp(min=1)
+    if config.kind == "l2norm":
+        norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
+        return norms.sum() / n_labelled
+    if config.kind == "huber":
+        magnitude = rows.abs()
+        quadratic = magnitude.clamp(max=config.huber_delta)
+        # x^2 / 2 below delta, delta (|x| - delta / 2) above
+        values = 0.5 * quadratic**2 + config.huber_delta * (magnitude - quadratic)
+    else:
+        values = rows**2
+    return values.sum() / (n_labelled * rows.shape[1])
+
+
+def compute_loss(
+    output: PotentialOutput, batch: Batch, config: LossConfig, weights: LossWeights
+) -> torch.Tensor:
+    """Return the loss of a batch.
+
+    Parameters
+    ----------
+    output
+        What the potential predicts; forces and stress only where their weight is not zero.
+    batch
+        Structures and labels.
+    config
+        The kind of loss.
+    weights
+        The weights that hold now.
+
+    Returns
+    -------
+    torch.Tensor
+        () float64.
+    """
+    labels = batch.labels
+    loss = torch.zeros((), dtype=torch.float64, device=output.energy.device)
+    if weights.energy > 0.0:
+        error = (output.energy - labels.energy) / batch.n_atoms
+        loss = loss + weights.energy * _masked_mean(error, labels.has_energy, config)
+    if weights.forces > 0.0:
+        error = output.forces - labels.forces
+        loss = loss + weights.forces * _masked_mean(error, labels.has_forces, config)
+    if weights.stress > 0.0:
+        error = output.stress - labels.stress
+        loss = loss + weights.stress * _masked_mean(error, labels.has_stress, config)
+    return loss

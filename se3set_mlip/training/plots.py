@@ -1,0 +1,176 @@
+"""Pictures of a run: learning curve and parity plots, as PNG. Needs matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from se3set_mlip.elements import SYMBOLS
+from se3set_mlip.errors import MissingDependencyError
+from se3set_mlip.training.metrics import Metrics, Predictions
+from se3set_mlip.units import MEV_PER_EV
+
+_BLUE, _ORANGE, _GRAY = "#2b6cb0", "#dd6b20", "#718096"
+_ELEMENT_COLORS = {"H": "#a0aec0", "C": "#2d3748", "N": "#3182ce", "O": "#e53e3e", "S": "#d69e2e"}
+_OTHER_COLORS = ("#38a169", "#805ad5", "#d53f8c", "#319795", "#b7791f")
+_MAXIMUM_POINTS = 20_000
+_RESOLUTION_DPI = 150
+
+
+def _figure(width: float, height: float) -> Any:
+    """Return an empty figure that needs no display."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "plots need matplotlib; install it with `pip install matplotlib`"
+        ) from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _style(axes: Any, xlabel: str, ylabel: str) -> None:
+    """Give axes the common look."""
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(color="#e2e8f0", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def plot_learning_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw training loss, validation errors and learning rate against the epoch.
+
+    Parameters
+    ----------
+    rows
+        The log; epochs without validation hold None.
+    path
+        The PNG to write.
+    """
+    figure = _figure(9.0, 3.6)
+    loss_axes, error_axes = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    marker = "o" if len(rows) < 3 else ""
+    loss_axes.semilogy(
+        epochs, [row["train_loss"] for row in rows], marker=marker, color=_BLUE, lw=1.3
+    )
+    _style(loss_axes, "epoch", "training loss")
+    rate_axes = loss_axes.twinx()
+    rate_axes.plot(epochs, [row["learning_rate"] for row in rows], color=_GRAY, lw=0.9, ls="--")
+    rate_axes.set_ylabel("learning rate (dashed)", color=_GRAY)
+    rate_axes.set_ylim(bottom=0.0)
+    rate_axes.spines["top"].set_visible(False)
+    for name, label, color in (
+        ("validation_force_rmse_mev_per_angstrom", "forces, meV/Å", _BLUE),
+        ("validation_energy_rmse_mev_per_atom", "energy, meV/atom", _ORANGE),
+    ):
+        points = [(row["epoch"], row[name]) for row in rows if row[name] is not None]
+        if points:
+            x, y = zip(*points, strict=True)
+            text = f"{label}: {y[-1]:.3g} at the end, {min(y):.3g} at best"
+            error_axes.semilogy(x, y, marker=marker, color=color, lw=1.3, label=text)
+    _style(error_axes, "epoch", "validation RMSE (averaged weights)")
+    if error_axes.lines:
+        error_axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=_RESOLUTION_DPI)
+
+
+def plot_parity(predictions: Predictions, metrics: Metrics, path: Path, *, title: str) -> None:
+    """Draw predicted against reference energies and forces, and the distribution of force errors.
+
+    Parameters
+    ----------
+    predictions
+        Labels and predictions.
+    metrics
+        Their errors, for the captions.
+    path
+        The PNG to write.
+    title
+        Name of the structures.
+    """
+    figure = _figure(12.0, 4.0)
+    energy_axes, force_axes, error_axes = figure.subplots(1, 3)
+    figure.suptitle(f"{title}, {metrics['n_structures']} structures", fontsize=11)
+    _plot_energies(energy_axes, predictions, metrics)
+    _plot_forces(force_axes, error_axes, predictions, metrics)
+    figure.savefig(path, dpi=_RESOLUTION_DPI)
+
+
+def _diagonal(axes: Any, values: Any) -> None:
+    """Draw the line of equality, with equal limits on both axes."""
+    low, high = float(np.min(values)), float(np.max(values))
+    margin = 0.04 * (high - low) or 0.5
+    limits = (low - margin, high + margin)
+    axes.plot(limits, limits, color=_GRAY, lw=0.8, zorder=1)
+    axes.set_xlim(limits)
+    axes.set_ylim(limits)
+    axes.set_aspect("equal")
+
+
+def _caption(axes: Any, text: str) -> None:
+    """Write text into the upper left corner."""
+    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8.5)
+
+
+def _plot_energies(axes: Any, predictions: Predictions, metrics: Metrics) -> None:
+    """Draw energies per atom relative to the mean of the labels."""
+    _style(axes, "reference energy, meV/atom", "predicted energy, meV/atom")
+    if not len(predictions.energy):
+        _caption(axes, "no energy labels")
+        return
+    per_atom = predictions.energy / predictions.n_atoms[:, None] * MEV_PER_EV
+    per_atom = per_atom - per_atom[:, 0].mean()
+    axes.scatter(*per_atom.T, s=9, color=_ORANGE, alpha=0.6, linewidths=0, zorder=2)
+    _diagonal(axes, per_atom)
+    _caption(
+        axes,
+        f"RMSE {metrics['energy_rmse_mev']:.2f} meV\n"
+        f"         {metrics['energy_rmse_mev_per_atom']:.3f} meV/atom\n"
+        f"MAE   {metrics['energy_mae_mev']:.2f} meV",
+    )
+
+
+def _plot_forces(
+    axes: Any, error_axes: Any, predictions: Predictions, metrics: Metrics
+) -> None:  # fmt: skip
+    """Draw force components by element, and histograms of their errors."""
+    _style(axes, "reference force, eV/Å", "predicted force, eV/Å")
+    _style(error_axes, "force error, meV/Å", "share of components, per meV/Å")
+    if not len(predictions.forces):
+        _caption(axes, "no force labels")
+        _caption(error_axes, "no force labels")
+        return
+    others = iter(_OTHER_COLORS * 30)
+    every = max(1, predictions.forces[..., 0].size // _MAXIMUM_POINTS)
+    errors = (predictions.forces[..., 1] - predictions.forces[..., 0]) * MEV_PER_EV
+    reach = max(float(np.quantile(np.abs(errors), 0.995)), 1e-9)
+    for number in sorted(np.unique(predictions.numbers), reverse=True):
+        chosen = predictions.numbers == number
+        symbol = SYMBOLS[number]
+        color = _ELEMENT_COLORS.get(symbol) or next(others)
+        points = predictions.forces[chosen].reshape(-1, 2)[::every]
+        axes.scatter(*points.T, s=5, color=color, alpha=0.5, linewidths=0, label=symbol, zorder=2)
+        rmse = float(np.sqrt(np.mean(errors[chosen] ** 2)))
+        error_axes.hist(
+            errors[chosen].ravel(),
+            bins=np.linspace(-reach, reach, 61).tolist(),
+            density=True,
+            histtype="step",
+            color=color,
+            lw=1.4,
+            label=f"{symbol}: RMSE {rmse:.1f}",
+        )
+    _diagonal(axes, predictions.forces)
+    axes.legend(frameon=False, fontsize=8.5, loc="lower right", markerscale=2.5)
+    error_axes.legend(frameon=False, fontsize=8.5)
+    _caption(
+        axes,
+        f"RMSE {metrics['force_rmse_mev_per_angstrom']:.2f} meV/Å\n"
+        f"MAE   {metrics['force_mae_mev_per_angstrom']:.2f} meV/Å",
+    )

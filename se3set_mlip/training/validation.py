@@ -1,0 +1,68 @@
+"""The end of an epoch and of a run: validation, the best potential, the log, the report."""
+
+from collections.abc import Callable
+
+from se3set_mlip.training.metrics import Metrics, compute_metrics, predict, validation_score
+from se3set_mlip.training.outputs import BEST_FILE, LAST_FILE, save_potential, write_log
+from se3set_mlip.training.report import write_report
+from se3set_mlip.training.run import Run
+from se3set_mlip.training.setup import TrainingData
+
+
+def end_epoch(run: Run) -> None:
+    """Validate, keep the best potential, write the log and the state."""
+    progress, settings = run.progress, run.config.run
+    done = progress.epoch + 1
+    last = progress.step >= run.n_steps
+    metrics: Metrics = {}
+    if last or done % settings.validate_every_epochs == 0:
+        metrics = _validate(run)
+    progress.rows.append(
+        {
+            "epoch": done,
+            "step": progress.step,
+            "train_loss": progress.loss_sum / progress.position,
+            **{
+                f"validation_{name}": metrics.get(name)
+                for name in (
+                    "energy_rmse_mev_per_atom",
+                    "energy_mae_mev_per_atom",
+                    "force_rmse_mev_per_angstrom",
+                    "force_mae_mev_per_angstrom",
+                )
+            },
+            "learning_rate": run.optimizer.param_groups[0]["lr"],
+            "wall_time_s": progress.elapsed_seconds,
+        }
+    )
+    progress.epoch, progress.position, progress.loss_sum = done, 0, 0.0
+    write_log(run.folder, progress.rows)
+    if last or done % settings.checkpoint_every_epochs == 0:
+        run.save()
+
+
+def _validate(run: Run) -> Metrics:
+    """Return the errors of the averaged weights on the validation set; save the best potential."""
+    module = run.potential.module
+    with run.average.applied(module):
+        predictions = predict(module, run.validation, device=run.potential.device)
+        metrics = compute_metrics(predictions, n_structures=len(predictions.names))
+        score = validation_score(metrics, run.config.loss)
+        if score < run.progress.best_loss:
+            run.progress.best_loss, run.progress.best_step = score, run.progress.step
+            save_potential(run.potential, run.folder / BEST_FILE)
+    return metrics
+
+
+def finish(run: Run, data: TrainingData, *, echo: Callable[[str], None]) -> dict[str, Metrics]:
+    """Write the last potential and the report on the best one; mark a complete run as finished."""
+    module = run.potential.module
+    if not (run.folder / BEST_FILE).is_file():
+        _validate(run)  # stopped by its time limit before the first validation
+    with run.average.applied(module):
+        save_potential(run.potential, run.folder / LAST_FILE)
+    metrics = write_report(run.folder, run.config, data, run.progress, echo=echo)
+    if run.progress.step >= run.n_steps:
+        run.progress.finished = True
+        run.save()
+    return metrics

@@ -1,0 +1,31 @@
+"""`se3set demo`."""
+
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from se3set_mlip.commands.options import EXISTING_FILE
+from se3set_mlip.demo import run_demo
+from se3set_mlip.simulate.dynamics import DynamicsConfig, DynamicsRecord, Sample
+
+
+@click.command("demo")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("se3set-demo"),
+    show_default=True,
+    help="Where trajectories and the picture go.",
+)
+@click.option("--model", type=EXISTING_FILE, help="A model file instead of the shipped one.")
+@click.option("--duration", default=2.0, show_default=True, help="Length of each run in ps.")
+def demo_command(*, folder: Path, model: Path | None, duration: float) -> None:
+    """Relax acetylacetone, run NVE dynamics in ASE and in OpenMM, compare and draw."""
+    config = DynamicsConfig(duration_ps=duration, temperature_kelvin=600.0)
+    with tqdm(total=2 * (config.n_samples + 1), unit="sample", disable=None, leave=False) as bar:
+
+        def count(_sample: Sample, _record: DynamicsRecord) -> None:
+            bar.update()
+
+        run_demo(folder, model=model, config=config, echo=tqdm.write, on_sample=count)

@@ -1,0 +1,16 @@
+"""`se3set info`: what a model file says about itself."""
+
+import json
+from pathlib import Path
+
+import click
+
+from se3set_mlip.commands.options import EXISTING_FILE
+from se3set_mlip.export.loading import describe_file
+
+
+@click.command("info")
+@click.argument("file", type=EXISTING_FILE)
+def info_command(*, file: Path) -> None:
+    """Print the metadata of FILE, a checkpoint or an exported model, as JSON."""
+    click.echo(json.dumps(describe_file(file), indent=2))

@@ -1,0 +1,87 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ase
+import click
+
+from se3set_mlip.errors import InputError
+from se3set_mlip.structures import read_structure, structure_from_smiles
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+def model_argument(command: Command) -> Command:
+    """Add the model file as first argument."""
+    return click.argument("model", type=EXISTING_FILE)(command)
+
+
+def precision_options(default: str) -> Callable[[Command], Command]:
+    """Add ``--device`` and ``--dtype``.
+
+    Parameters
+    ----------
+    default
+        Precision without the option.
+    """
+
+    def decorate(command: Command) -> Command:
+        command = click.option(
+            "--dtype",
+            type=click.Choice(["float32", "float64"]),
+            default=default,
+            show_default=True,
+            help="Precision of the network.",
+        )(command)
+        return click.option(
+            "--device", default="cpu", show_default=True, help="Where to compute, e.g. cuda."
+        )(command)
+
+    return decorate
+
+
+def structure_options(command: Command) -> Command:
+    """Add what names one structure: a file or ``--smiles``, ``--index``, ``--charge``."""
+    command = click.option(
+        "--charge", type=int, help="Total charge, where the file does not say it. [default: 0]"
+    )(command)
+    command = click.option(
+        "--index",
+        type=int,
+        default=-1,
+        show_default=True,
+        help="Which structure of a file with several; -1 is the last.",
+    )(command)
+    command = click.option("--smiles", help="A molecule as SMILES instead of a file.")(command)
+    return click.argument("structure", type=EXISTING_FILE, required=False)(command)
+
+
+def read_atoms(
+    structure: Path | None, *, smiles: str | None, index: int, charge: int | None
+) -> ase.Atoms:
+    """Return the structure that the options name.
+
+    Raises
+    ------
+    InputError
+        If both a file and a SMILES are given, or neither, or they cannot be read.
+    TopologyError
+        If the SMILES cannot be read.
+    """
+    if (structure is None) == (smiles is None):
+        raise InputError("name one structure: either a file, or --smiles SMILES")
+    if smiles is not None:
+        atoms = structure_from_smiles(smiles)
+        if charge not in (None, atoms.info["charge"]):
+            raise InputError(
+                f"--charge {charge}, but the charges of {smiles!r} sum to {atoms.info['charge']}; "
+                "write the charges into the SMILES"
+            )
+        return atoms
+    assert structure is not None
+    return read_structure(structure, index=index, charge=charge)

@@ -1,0 +1,222 @@
+"""`se3set relax` and `se3set md`."""
+
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import click
+from tqdm import tqdm
+
+from se3set_mlip.commands.options import (
+    NEW_FILE,
+    model_argument,
+    precision_options,
+    read_atoms,
+    structure_options,
+)
+from se3set_mlip.export.loading import load
+from se3set_mlip.simulate.ase_engine import ase_samples
+from se3set_mlip.simulate.dynamics import (
+    ENGINES,
+    ENSEMBLES,
+    DynamicsConfig,
+    DynamicsRecord,
+    Engine,
+    Sample,
+    run_dynamics,
+)
+from se3set_mlip.simulate.relax import OPTIMIZERS, relax
+
+_DEFAULTS = DynamicsConfig()
+
+
+@click.command("relax")
+@model_argument
+@structure_options
+@click.option(
+    "--output",
+    "-o",
+    type=NEW_FILE,
+    default=Path("relaxed.xyz"),
+    show_default=True,
+    help="Where the relaxed structure goes.",
+)
+@click.option("--trajectory", type=NEW_FILE, help="ASE trajectory of all steps (.traj, .xyz).")
+@click.option(
+    "--fmax", default=0.01, show_default=True, help="Largest force of the result in eV/Å."
+)
+@click.option("--steps", default=500, show_default=True, help="Give up after so many steps.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="bfgs", show_default=True)
+@click.option("--cell", is_flag=True, help="Relax the cell of a periodic structure too.")
+@precision_options("float64")
+@click.pass_context
+def relax_command(
+    context: click.Context,
+    *,
+    model: Path,
+    output: Path,
+    trajectory: Path | None,
+    fmax: float,
+    steps: int,
+    optimizer: str,
+    cell: bool,
+    device: str,
+    dtype: str,
+    **structure: Any,
+) -> None:
+    """Relax STRUCTURE (a file, or --smiles) with MODEL to the nearest minimum.
+
+    Exits with 1 if the forces are still too large after the last step.
+    """
+    atoms = read_atoms(structure.pop("structure"), **structure)
+    potential = load(model, device=device, dtype=dtype)
+    click.echo("  step    energy (eV)    largest force (eV/Å)")
+
+    def report(step: int, energy: float, force: float) -> None:
+        click.echo(f"{step:6d}  {energy:13.6f}  {force:12.6f}")
+
+    found = relax(
+        potential,
+        atoms,
+        max_force=fmax,
+        max_steps=steps,
+        optimizer=optimizer,
+        cell=cell,
+        trajectory=trajectory,
+        on_step=report,
+    )
+    ase.io.write(output, found.atoms)
+    state = "converged" if found.converged else "NOT converged"
+    click.echo(f"{state} after {found.n_steps} steps: {found.energy:.6f} eV, written to {output}")
+    if not found.converged:
+        context.exit(1)
+
+
+@click.command("md")
+@model_argument
+@structure_options
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default="ase", show_default=True, help="Who integrates."
+)
+@click.option(
+    "--ensemble",
+    type=click.Choice(ENSEMBLES),
+    default=_DEFAULTS.ensemble,
+    show_default=True,
+    help="Velocity Verlet, or Langevin dynamics.",
+)
+@click.option(
+    "--duration", default=_DEFAULTS.duration_ps, show_default=True, help="Length of the run in ps."
+)
+@click.option(
+    "--timestep", default=_DEFAULTS.timestep_fs, show_default=True, help="Time step in fs."
+)
+@click.option(
+    "--temperature",
+    default=_DEFAULTS.temperature_kelvin,
+    show_default=True,
+    help="Temperature of the first velocities and of the thermostat in K.",
+)
+@click.option(
+    "--friction",
+    default=_DEFAULTS.friction_per_ps,
+    show_default=True,
+    help="Friction of the thermostat in 1/ps.",
+)
+@click.option(
+    "--interval", default=_DEFAULTS.interval, show_default=True, help="Steps between samples."
+)
+@click.option(
+    "--seed", default=_DEFAULTS.seed, show_default=True, help="Of velocities and thermostat."
+)
+@click.option(
+    "--keep-velocities", is_flag=True, help="Start with the velocities in the file; draw none."
+)
+@click.option(
+    "--trajectory",
+    "-o",
+    type=NEW_FILE,
+    default=Path("md.traj"),
+    show_default=True,
+    help="ASE trajectory of all samples (.traj, .xyz).",
+)
+@precision_options("float32")
+def md_command(
+    *,
+    model: Path,
+    engine: str,
+    duration: float,
+    timestep: float,
+    temperature: float,
+    friction: float,
+    trajectory: Path,
+    device: str,
+    dtype: str,
+    ensemble: str,
+    interval: int,
+    seed: int,
+    keep_velocities: bool,
+    **structure: Any,
+) -> None:
+    """Run molecular dynamics of STRUCTURE (a file, or --smiles) with MODEL.
+
+    The drift is the slope of the total energy so far; it means something in NVE only.
+    """
+    config = DynamicsConfig(
+        ensemble=ensemble,
+        duration_ps=duration,
+        timestep_fs=timestep,
+        temperature_kelvin=temperature,
+        friction_per_ps=friction,
+        interval=interval,
+        seed=seed,
+        keep_velocities=keep_velocities,
+    )
+    atoms = read_atoms(structure.pop("structure"), **structure)
+    potential = load(model, device=device, dtype=dtype)
+    engine_function = find_engine(engine)
+    tqdm.write(
+        "   time (ps)   potential (eV)       total (eV)   T (K)  drift (meV/atom/ps)  ns/day"
+    )
+    with tqdm(total=config.n_steps, unit="step", disable=None) as bar:
+
+        def report(sample: Sample, record: DynamicsRecord) -> None:
+            tqdm.write(format_sample(sample, record, conserved=ensemble == "nve"))
+            bar.update(round(1000.0 * sample.time_ps / timestep) - bar.n)
+
+        record = run_dynamics(
+            potential,
+            atoms,
+            config,
+            engine=engine_function,
+            trajectory=trajectory,
+            on_sample=report,
+        )
+    click.echo(
+        f"{record.times_ps[-1]:.3f} ps at {record.nanoseconds_per_day:.3f} ns/day, mean "
+        f"temperature {record.temperatures_kelvin.mean():.1f} K, trajectory in {trajectory}"
+    )
+
+
+def find_engine(name: str) -> Engine:
+    """Return the engine of a name; OpenMM is imported only for its own.
+
+    Raises
+    ------
+    MissingDependencyError
+        If OpenMM is wanted and not installed.
+    """
+    if name == "ase":
+        return ase_samples
+    from se3set_mlip.simulate.openmm_engine import openmm_samples  # noqa: PLC0415 - optional
+
+    return openmm_samples
+
+
+def format_sample(sample: Sample, record: DynamicsRecord, *, conserved: bool) -> str:
+    """Return one line of the table that `md` prints."""
+    drift = f"{record.drift_mev_per_atom_per_ps:19.5f}" if conserved else f"{'-':>19}"
+    return (
+        f"{sample.time_ps:12.4f}  {sample.potential_energy:15.6f}  {sample.total_energy:15.6f}  "
+        f"{sample.temperature_kelvin:6.1f}  {drift}  {record.nanoseconds_per_day:6.3f}"
+    )

@@ -1,0 +1,1 @@
+"""Relaxations and dynamics with a potential, in ASE or OpenMM, recorded alike."""

@@ -1,0 +1,97 @@
+"""Dynamics with ASE's integrators."""
+
+from collections.abc import Iterator
+
+import ase
+import ase.units
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevin import Langevin
+from ase.md.md import MolecularDynamics
+from ase.md.verlet import VelocityVerlet
+
+from se3set_mlip.engines.ase_calculator import SE3SetCalculator
+from se3set_mlip.potential.potential import Potential
+from se3set_mlip.simulate.dynamics import (
+    FEMTOSECONDS_PER_PICOSECOND,
+    DynamicsConfig,
+    Sample,
+)
+from se3set_mlip.simulate.velocities import (
+    degrees_of_freedom,
+    draw_momenta,
+    temperature_kelvin,
+)
+from se3set_mlip.topology.molecule import Topology
+
+
+def ase_samples(
+    potential: Potential,
+    atoms: ase.Atoms,
+    config: DynamicsConfig,
+    topology: Topology | None = None,
+) -> Iterator[Sample]:
+    """Run dynamics in ASE and yield a sample at time zero and after every interval.
+
+    Parameters
+    ----------
+    potential
+        The potential; its device and precision are those of the run.
+    atoms
+        Where to start; not changed.
+    config
+        What to run: velocity Verlet, or Langevin dynamics with ASE's default propagator.
+    topology
+        Chemistry, if known.
+
+    Yields
+    ------
+    Sample
+    """
+    moving = atoms.copy()
+    moving.calc = SE3SetCalculator(
+        potential, device=potential.device, dtype=potential.dtype, topology=topology
+    )
+    if not config.keep_velocities:
+        moving.set_momenta(draw_momenta(moving, config.temperature_kelvin, seed=config.seed))
+    integrator = _integrator(moving, config)
+    freedom = degrees_of_freedom(moving, overall_motion=config.ensemble == "nvt")
+    done = 0
+    yield _sample(moving, 0.0, freedom)
+    for stride in config.strides():
+        integrator.run(stride)
+        done += stride
+        time_ps = done * config.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
+        yield _sample(moving, time_ps, freedom)
+
+
+def _integrator(atoms: ase.Atoms, config: DynamicsConfig) -> MolecularDynamics:
+    """Return ASE's integrator for the ensemble."""
+    timestep = config.timestep_fs * ase.units.fs
+    if config.ensemble == "nve":
+        return VelocityVerlet(atoms, timestep=timestep)
+    return Langevin(
+        atoms,
+        timestep=timestep,
+        temperature_K=config.temperature_kelvin,
+        friction=config.friction_per_ps / (FEMTOSECONDS_PER_PICOSECOND * ase.units.fs),
+        fixcm=False,
+        rng=np.random.default_rng(config.seed + 1),
+    )
+
+
+def _sample(atoms: ase.Atoms, time_ps: float, freedom: int) -> Sample:
+    """Return the system as it is now."""
+    frozen = atoms.copy()
+    forces = atoms.get_forces()  # the energy comes with it
+    energy = float(atoms.get_potential_energy())
+    frozen.calc = SinglePointCalculator(frozen, energy=energy, forces=forces)
+    frozen.info["time_ps"] = time_ps
+    kinetic = float(atoms.get_kinetic_energy())
+    return Sample(
+        time_ps=time_ps,
+        potential_energy=energy,
+        kinetic_energy=kinetic,
+        temperature_kelvin=temperature_kelvin(kinetic, freedom),
+        atoms=frozen,
+    )

@@ -1,0 +1,157 @@
+"""Dynamics in OpenMM with a `PythonForce` that acts on all particles.
+
+The same velocity Verlet as ASE's, written as a custom integrator (OpenMM's own is a leapfrog, whose
+velocities are half a step off), and OpenMM's Langevin middle integrator. Everything comes back in
+eV, Å and ASE's units of momentum.
+"""
+
+from collections.abc import Iterator
+
+import ase
+import ase.units
+import numpy as np
+import openmm
+from ase.calculators.singlepoint import SinglePointCalculator
+from openmm import unit
+
+from se3set_mlip.engines.openmm_force import create_force
+from se3set_mlip.errors import InputError
+from se3set_mlip.potential.fragment_cache import FragmentCache
+from se3set_mlip.potential.potential import Potential
+from se3set_mlip.simulate.dynamics import (
+    FEMTOSECONDS_PER_PICOSECOND,
+    DynamicsConfig,
+    Sample,
+)
+from se3set_mlip.simulate.velocities import (
+    degrees_of_freedom,
+    draw_momenta,
+    temperature_kelvin,
+)
+from se3set_mlip.topology.molecule import Topology
+from se3set_mlip.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
+
+_ASE_VELOCITY_PER_NM_PER_PS = ANGSTROM_PER_NANOMETER / (FEMTOSECONDS_PER_PICOSECOND * ase.units.fs)
+
+
+def openmm_samples(
+    potential: Potential,
+    atoms: ase.Atoms,
+    config: DynamicsConfig,
+    topology: Topology | None = None,
+) -> Iterator[Sample]:
+    """Run dynamics in OpenMM and yield a sample at time zero and after every interval.
+
+    Parameters
+    ----------
+    potential
+        The potential; its device and precision are those of the run.
+    atoms
+        Where to start; not changed.
+    config
+        What to run.
+    topology
+        Chemistry, if known.
+
+    Yields
+    ------
+    Sample
+    """
+    start = atoms.copy()
+    if not config.keep_velocities:
+        start.set_momenta(draw_momenta(start, config.temperature_kelvin, seed=config.seed))
+    context = _context(potential, start, config, topology)
+    freedom = degrees_of_freedom(start, overall_motion=config.ensemble == "nvt")
+    done = 0
+    yield _sample(context, start, 0.0, freedom)
+    for stride in config.strides():
+        context.getIntegrator().step(stride)
+        done += stride
+        time_ps = done * config.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
+        yield _sample(context, start, time_ps, freedom)
+
+
+def _context(
+    potential: Potential, atoms: ase.Atoms, config: DynamicsConfig, topology: Topology | None
+) -> openmm.Context:
+    """Return a context with all atoms in place and in motion.
+
+    The reference platform computes in double precision, and all the work is in the network anyway.
+    """
+    periodic = bool(atoms.pbc.all())
+    if periodic != bool(atoms.pbc.any()):
+        raise InputError(
+            f"pbc = {atoms.pbc.tolist()}; OpenMM knows boxes that are periodic in all directions "
+            "or none; use the ASE engine"
+        )
+    fragmentation = FragmentCache(potential.config.fragmentation).find(atoms, topology=topology)
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(mass)
+    if periodic:
+        _set_box(system, atoms)
+    system.addForce(
+        create_force(potential, fragmentation, periodic=periodic, device=str(potential.device))
+    )
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, _integrator(config), platform)
+    context.setPositions(atoms.positions / ANGSTROM_PER_NANOMETER)
+    context.setVelocities(atoms.get_velocities() / _ASE_VELOCITY_PER_NM_PER_PS)
+    return context
+
+
+def _set_box(system: openmm.System, atoms: ase.Atoms) -> None:
+    """Set the box vectors of a system."""
+    cell = atoms.cell.array / ANGSTROM_PER_NANOMETER
+    try:
+        system.setDefaultPeriodicBoxVectors(*cell)
+    except openmm.OpenMMException as error:
+        raise InputError(
+            f"OpenMM refuses the cell {atoms.cell.array.tolist()} ({error}); it wants lower "
+            "triangular, reduced box vectors: convert the cell, or use the ASE engine"
+        ) from error
+
+
+def _integrator(config: DynamicsConfig) -> openmm.Integrator:
+    """Return OpenMM's integrator for the ensemble."""
+    timestep = config.timestep_fs * unit.femtosecond
+    if config.ensemble == "nve":
+        verlet = openmm.CustomIntegrator(timestep)
+        verlet.addUpdateContextState()
+        verlet.addComputePerDof("v", "v + 0.5 * dt * f / m")
+        verlet.addComputePerDof("x", "x + dt * v")
+        verlet.addComputePerDof("v", "v + 0.5 * dt * f / m")
+        return verlet
+    langevin = openmm.LangevinMiddleIntegrator(
+        config.temperature_kelvin * unit.kelvin, config.friction_per_ps / unit.picosecond, timestep
+    )
+    langevin.setRandomNumberSeed(config.seed + 1)
+    return langevin
+
+
+def _sample(context: openmm.Context, start: ase.Atoms, time_ps: float, freedom: int) -> Sample:
+    """Return the system as it is now."""
+    state = context.getState(positions=True, velocities=True, energy=True, forces=True)
+    frozen = start.copy()
+    frozen.positions = (
+        state.getPositions(asNumpy=True).value_in_unit(unit.nanometer) * ANGSTROM_PER_NANOMETER
+    )
+    velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+    frozen.set_velocities(np.array(velocities) * _ASE_VELOCITY_PER_NM_PER_PS)
+    kilojoule = unit.kilojoule_per_mole
+    energy = state.getPotentialEnergy().value_in_unit(kilojoule) / KJ_PER_MOL_PER_EV
+    forces = state.getForces(asNumpy=True).value_in_unit(kilojoule / unit.nanometer)
+    frozen.calc = SinglePointCalculator(
+        frozen,
+        energy=energy,
+        forces=np.array(forces) / (KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER),
+    )
+    frozen.info["time_ps"] = time_ps
+    kinetic = float(frozen.get_kinetic_energy())
+    return Sample(
+        time_ps=time_ps,
+        potential_energy=energy,
+        kinetic_energy=kinetic,
+        temperature_kelvin=temperature_kelvin(kinetic, freedom),
+        atoms=frozen,
+    )

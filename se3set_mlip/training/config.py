@@ -12,7 +12,7 @@ from typing import Any
 
 from se3set_mlip.configuration import config_from_dict
 from se3set_mlip.errors import ConfigError, MissingDependencyError
-from se3set_mlip.potential.potential import PotentialConfig
+from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.training.labels import LabelConfig
 
 LOSS_KINDS = ("mse", "huber", "l2norm")

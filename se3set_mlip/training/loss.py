@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from se3set_mlip.potential.potential import PotentialOutput
+from se3set_mlip.potential.potential_module import PotentialOutput
 from se3set_mlip.training.batches import Batch
 from se3set_mlip.training.config import LossConfig
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from se3set_mlip.elements import SYMBOLS
-from se3set_mlip.potential.potential import PotentialModule
+from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.batches import Batch
 from se3set_mlip.training.config import LossConfig
 from se3set_mlip.training.labels import FloatArray
@@ -78,7 +78,9 @@ def _append_batch(
 ) -> None:
     """Add labels and predictions of one batch, where there are labels."""
     labels = batch.labels
-    output = module(batch.system, bool(labels.has_forces.any()), bool(labels.has_stress.any()))
+    forces, stress = bool(labels.has_forces.any()), bool(labels.has_stress.any())
+    with torch.set_grad_enabled(forces or stress):
+        output = module(batch.system, forces, stress)
     for name, label, mask, predicted in (
         ("energy", labels.energy, labels.has_energy, output.energy),
         ("forces", labels.forces, labels.has_forces, output.forces),

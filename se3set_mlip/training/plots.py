@@ -12,7 +12,7 @@ from se3set_mlip.training.metrics import Metrics, Predictions
 from se3set_mlip.units import MEV_PER_EV
 
 _BLUE, _ORANGE, _GRAY = "#2b6cb0", "#dd6b20", "#718096"
-_ELEMENT_COLORS = {"H": "#a0aec0", "C": "#2d3748", "N": "#3182ce", "O": "#e53e3e", "S": "#d69e2e"}
+_ELEMENT_COLORS = {"H": "#90a4c0", "C": "#2d3748", "N": "#3182ce", "O": "#e53e3e", "S": "#d69e2e"}
 _OTHER_COLORS = ("#38a169", "#805ad5", "#d53f8c", "#319795", "#b7791f")
 _MAXIMUM_POINTS = 20_000
 _RESOLUTION_DPI = 150
@@ -42,6 +42,15 @@ def _style(axes: Any, xlabel: str, ylabel: str) -> None:
         axes.spines[side].set_visible(False)
 
 
+def _plain_ticks(axes: Any) -> None:
+    """Label a logarithmic axis with plain numbers, and enough of them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda _value, _: ""))
+
+
 def plot_learning_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw training loss, validation errors and learning rate against the epoch.
 
@@ -56,10 +65,10 @@ def plot_learning_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
     loss_axes, error_axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
     marker = "o" if len(rows) < 3 else ""
-    loss_axes.semilogy(
-        epochs, [row["train_loss"] for row in rows], marker=marker, color=_BLUE, lw=1.3
-    )
+    losses = [row["train_loss"] for row in rows]
+    loss_axes.semilogy(epochs, losses, marker=marker, color=_BLUE, lw=1.3)
     _style(loss_axes, "epoch", "training loss")
+    _plain_ticks(loss_axes)
     rate_axes = loss_axes.twinx()
     rate_axes.plot(epochs, [row["learning_rate"] for row in rows], color=_GRAY, lw=0.9, ls="--")
     rate_axes.set_ylabel("learning rate (dashed)", color=_GRAY)
@@ -72,11 +81,12 @@ def plot_learning_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
         points = [(row["epoch"], row[name]) for row in rows if row[name] is not None]
         if points:
             x, y = zip(*points, strict=True)
-            text = f"{label}: {y[-1]:.3g} at the end, {min(y):.3g} at best"
+            text = f"{label} ({y[-1]:.3g} at the end)"
             error_axes.semilogy(x, y, marker=marker, color=color, lw=1.3, label=text)
-    _style(error_axes, "epoch", "validation RMSE (averaged weights)")
+    _style(error_axes, "epoch", "validation RMSE of the averaged weights")
     if error_axes.lines:
-        error_axes.legend(frameon=False, fontsize=8)
+        _plain_ticks(error_axes)
+        error_axes.legend(frameon=False, fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1))
     figure.savefig(path, dpi=_RESOLUTION_DPI)
 
 
@@ -130,9 +140,9 @@ def _plot_energies(axes: Any, predictions: Predictions, metrics: Metrics) -> Non
     _diagonal(axes, per_atom)
     _caption(
         axes,
-        f"RMSE {metrics['energy_rmse_mev']:.2f} meV\n"
-        f"         {metrics['energy_rmse_mev_per_atom']:.3f} meV/atom\n"
-        f"MAE   {metrics['energy_mae_mev']:.2f} meV",
+        f"RMSE {metrics['energy_rmse_mev']:.3g} meV "
+        f"({metrics['energy_rmse_mev_per_atom']:.3g} meV/atom)\n"
+        f"MAE {metrics['energy_mae_mev']:.3g} meV",
     )
 
 
@@ -141,7 +151,8 @@ def _plot_forces(
 ) -> None:  # fmt: skip
     """Draw force components by element, and histograms of their errors."""
     _style(axes, "reference force, eV/Å", "predicted force, eV/Å")
-    _style(error_axes, "force error, meV/Å", "share of components, per meV/Å")
+    _style(error_axes, "force error, meV/Å", "density of components")
+    error_axes.set_yticks([])
     if not len(predictions.forces):
         _caption(axes, "no force labels")
         _caption(error_axes, "no force labels")
@@ -149,13 +160,13 @@ def _plot_forces(
     others = iter(_OTHER_COLORS * 30)
     every = max(1, predictions.forces[..., 0].size // _MAXIMUM_POINTS)
     errors = (predictions.forces[..., 1] - predictions.forces[..., 0]) * MEV_PER_EV
-    reach = max(float(np.quantile(np.abs(errors), 0.995)), 1e-9)
-    for number in sorted(np.unique(predictions.numbers), reverse=True):
+    reach = max(float(np.quantile(np.abs(errors), 0.99)), 1e-9)
+    for number in np.unique(predictions.numbers):
         chosen = predictions.numbers == number
         symbol = SYMBOLS[number]
         color = _ELEMENT_COLORS.get(symbol) or next(others)
         points = predictions.forces[chosen].reshape(-1, 2)[::every]
-        axes.scatter(*points.T, s=5, color=color, alpha=0.5, linewidths=0, label=symbol, zorder=2)
+        axes.scatter(*points.T, s=4, color=color, alpha=0.5, linewidths=0, label=symbol, zorder=2)
         rmse = float(np.sqrt(np.mean(errors[chosen] ** 2)))
         error_axes.hist(
             errors[chosen].ravel(),
@@ -171,6 +182,6 @@ def _plot_forces(
     error_axes.legend(frameon=False, fontsize=8.5)
     _caption(
         axes,
-        f"RMSE {metrics['force_rmse_mev_per_angstrom']:.2f} meV/Å\n"
-        f"MAE   {metrics['force_mae_mev_per_angstrom']:.2f} meV/Å",
+        f"RMSE {metrics['force_rmse_mev_per_angstrom']:.3g} meV/Å\n"
+        f"MAE {metrics['force_mae_mev_per_angstrom']:.3g} meV/Å",
     )

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError, DatasetError
-from se3set_mlip.potential.potential import Metadata, Potential, PotentialModule
+from se3set_mlip.potential.potential import Metadata, Potential
+from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.config import LossConfig, StageTwoConfig, TrainingConfig
 from se3set_mlip.training.datasets import Frame, FrameFile, check_labels, read_frames
 from se3set_mlip.training.plausibility import check_disjoint, check_energies, check_forces
@@ -19,6 +19,8 @@ from se3set_mlip.training.references import (
     rms_force,
 )
 from se3set_mlip.training.split import draw_frames, split_frames
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def load_data(config: TrainingConfig, *, echo: Callable[[str], None]) -> Trainin
             missing=data.missing_labels,
         )
     everything = (*training, *validation, *(frame for frames in test.values() for frame in frames))
+    if any(stage.stress_weight > 0.0 for stage in stages):
+        _check_volumes((*training, *validation))
     known = config.potential.model.elements
     unknown = [z for z in elements_of(everything) if z not in known]
     if unknown:
@@ -109,6 +113,16 @@ def load_data(config: TrainingConfig, *, echo: Callable[[str], None]) -> Trainin
         isolated_atoms=tuple(atom for file in training_files for atom in file.isolated_atoms),
         files=(*training_files, *validation_files, *test_files),
     )
+
+
+def _check_volumes(frames: Sequence[Frame]) -> None:
+    """Raise DatasetError for a structure whose stress is undefined."""
+    flat = [frame.name for frame in frames if abs(frame.atoms.cell.volume) == 0.0]
+    if flat:
+        raise DatasetError(
+            f"{len(flat)} structures have no cell volume (first: {flat[0]}), so their stress is "
+            "undefined; set loss.stress_weight to 0 or train on periodic structures only"
+        )
 
 
 def build_potential(
@@ -147,9 +161,8 @@ def build_potential(
         + ", ".join(f"{SYMBOLS[z]} {e:.6f} eV" for z, e in sorted(references.items()))
         + f"; energy scale {scale:.6f} eV"
     )
-    module = PotentialModule(
-        config.potential, reference_energies=references, energy_scale=float(np.float64(scale))
-    )
+    module = PotentialModule(config.potential, dtype=_DTYPES[config.run.dtype])
+    module.set_energies(reference=references, scale=scale)
     card = config.model_card
     metadata = Metadata(
         level_of_theory=card.level_of_theory,
@@ -159,7 +172,7 @@ def build_potential(
         authors=card.authors,
     )
     potential = Potential(module, config.potential, metadata)
-    return potential.to(device=_device(config.run.device), dtype=config.run.dtype)
+    return potential.to(device=_device(config.run.device))
 
 
 def _device(name: str) -> torch.device:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from se3set_mlip.errors import ArtifactError
-from se3set_mlip.potential.potential import PotentialModule
+from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.schedule import MovingAverage
 
 STATE_FILE = "state.pt"

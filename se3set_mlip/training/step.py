@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from se3set_mlip.errors import DatasetError
-from se3set_mlip.potential.potential import PotentialModule
+from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.batches import Batch
 from se3set_mlip.training.config import LossConfig
 from se3set_mlip.training.loss import LossWeights, compute_loss

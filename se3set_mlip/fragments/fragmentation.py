@@ -208,12 +208,12 @@ class Fragmentation:
         """Return a table for people: each fragment with its formula, charge and atoms."""
         topology, config = self.topology, self.config
         overlap = f"{config.overlap} overlap, {config.bond_order.capitalize()} bond orders"
-        lines = [
+        title = (
             f"{formula(topology.numbers)}, charge {topology.charge:+d}: {topology.n_atoms} atoms, "
             f"{len(topology.components)} molecule(s), {len(self.groups)} groups, "
-            f"{len(self.fragments)} fragments ({overlap})",
-            f"{'fragment':>8}  {'formula':<12} {'charge':>6} {'size':>5}  atoms",
-        ]
+            f"{len(self.fragments)} fragments ({overlap})"
+        )
+        lines = [title, f"{'fragment':>8}  {'formula':<12} {'charge':>6} {'size':>5}  atoms"]
         for label, atoms in enumerate(self.fragments):
             names = formula(topology.numbers[atom] for atom in atoms)
             charge = sum(topology.formal_charges[atom] for atom in atoms)

@@ -67,7 +67,7 @@ def find_groups(topology: Topology) -> tuple[tuple[int, ...], ...]:
         A partition of the atoms: each group sorted, groups in the order of their first atoms.
     """
     known: dict[MolecularGraph, tuple[tuple[int, ...], ...]] = {}
-    found = []
+    found: list[tuple[int, ...]] = []
     components = topology.components
     for atoms, molecule in zip(
         components, split_components(topology.graph, components), strict=True

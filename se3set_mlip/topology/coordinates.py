@@ -1,13 +1,19 @@
 """From coordinates alone to the molecular graph: bonds by distance, orders by valence.
 
 Two atoms are bonded when their distance is below 1.25 times the sum of their covalent radii, images
-included. Three rules make this chemistry:
+included. A few rules make this chemistry:
 
 - hydrogen has one bond, to the atom that is nearest in units of the sum of radii, and it may be
   longer (1.5), so that a proton on its way between two oxygen atoms belongs to the nearer;
+- halogens may be farther from other elements (1.35);
+- two halogens, or two atoms of the third row and beyond, must be nearer (1.15): over a shared carbon
+  or oxygen atom, as in P-O-P, such atoms come close without a bond;
 - an atom with more neighbours than its element can have loses those that are clearly longer than
   a bond (as across a bicyclopentane cage), or is an error;
 - lithium is an ion and has none.
+
+Two molecules whose heavy atoms are nearer than 1.4, and carbon ions that the charge does not ask
+for, are bonds neither formed nor broken: errors, since any answer would be a guess.
 
 Orders and charges then follow from :mod:`se3set_mlip.topology.valence`.
 """
@@ -20,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from se3set_mlip.elements import COVALENT_RADII, SYMBOLS, check_elements
 from se3set_mlip.errors import InputError, TopologyError
 from se3set_mlip.topology.geometry import Box, ClosePairs, as_positions, close_pairs, make_box
-from se3set_mlip.topology.graph import MolecularGraph
+from se3set_mlip.topology.graph import MolecularGraph, connected_components
 from se3set_mlip.topology.valence import assign_orders
 from se3set_mlip.topology.valence_states import VALENCE_STATES
 
@@ -29,9 +35,14 @@ IntArray = NDArray[np.int64]
 
 BOND_FACTOR = 1.25
 HYDROGEN_BOND_FACTOR = 1.5
+HALOGEN_BOND_FACTOR = 1.35
+HEAVY_PAIR_FACTOR = 1.15
+APART_FACTOR = 1.4
 CLEARLY_LONG_FACTOR = 1.15
 COINCIDENT_ANGSTROM = 0.3
-HYDROGEN, LITHIUM, NITROGEN = 1, 3, 7
+HYDROGEN, LITHIUM, CARBON, NITROGEN = 1, 3, 6, 7
+HALOGENS = (9, 17, 35, 53)
+FIRST_HEAVY = 14  # silicon, the first element of the third row here
 
 
 def graph_from_coordinates(
@@ -65,7 +76,9 @@ def graph_from_coordinates(
         shortness=shortness,
         time_limit_seconds=time_limit_seconds,
     )
-    return MolecularGraph(atoms, pairs, found.orders, found.formal_charges)
+    graph = MolecularGraph(atoms, pairs, found.orders, found.formal_charges)
+    _check_carbon_ions(graph)
+    return graph
 
 
 def as_numbers(numbers: ArrayLike) -> IntArray:
@@ -124,9 +137,7 @@ def find_bonds(
     pairs = close_pairs(positions, HYDROGEN_BOND_FACTOR * 2.0 * float(radii.max()), box)
     _check_distances(pairs)
     ratios = pairs.distances / (radii[pairs.first] + radii[pairs.second])
-    hydrogen = (numbers[pairs.first] == HYDROGEN) | (numbers[pairs.second] == HYDROGEN)
-    lithium = (numbers[pairs.first] == LITHIUM) | (numbers[pairs.second] == LITHIUM)
-    bonded = ~lithium & (ratios < np.where(hydrogen, HYDROGEN_BOND_FACTOR, BOND_FACTOR))
+    bonded = ratios < _bond_factors(numbers[pairs.first], numbers[pairs.second])
     first, second, ratios = pairs.first[bonded], pairs.second[bonded], ratios[bonded]
 
     nearest = np.full(len(numbers), np.inf)
@@ -138,7 +149,21 @@ def find_bonds(
     first, second, ratios = first[kept], second[kept], ratios[kept]
     _check_images(first, second)
     kept = _within_coordination(numbers, first, second, ratios)
-    return np.stack([first[kept], second[kept]], axis=1), 1.0 - ratios[kept]
+    bonds = np.stack([first[kept], second[kept]], axis=1)
+    _check_apart(numbers, bonds, pairs)
+    return bonds, 1.0 - ratios[kept]
+
+
+def _bond_factors(first: IntArray, second: IntArray) -> FloatArray:
+    """Return the largest distance of a bond over the sum of radii, from two atomic numbers."""
+    factors = np.full(len(first), BOND_FACTOR)
+    n_halogens = np.isin(first, HALOGENS).astype(int) + np.isin(second, HALOGENS)
+    factors[n_halogens == 1] = HALOGEN_BOND_FACTOR
+    heavy = (first >= FIRST_HEAVY) & (second >= FIRST_HEAVY)
+    factors[heavy | (n_halogens == 2)] = HEAVY_PAIR_FACTOR
+    factors[(first == HYDROGEN) | (second == HYDROGEN)] = HYDROGEN_BOND_FACTOR
+    factors[(first == LITHIUM) | (second == LITHIUM)] = 0.0
+    return factors
 
 
 def _check_distances(pairs: ClosePairs) -> None:
@@ -151,6 +176,41 @@ def _check_distances(pairs: ClosePairs) -> None:
             f"{pairs.distances[worst]:.3f} Å apart ({len(coincident)} such pairs), expected at "
             f"least {COINCIDENT_ANGSTROM} Å; check positions, their unit and the cell"
         )
+
+
+def _check_apart(numbers: IntArray, bonds: IntArray, pairs: ClosePairs) -> None:
+    """Raise for two molecules that are nearer than molecules can be."""
+    molecule = np.empty(len(numbers), dtype=np.int64)
+    for label, atoms in enumerate(connected_components(len(numbers), bonds.tolist())):
+        molecule[list(atoms)] = label
+    mobile = (HYDROGEN, LITHIUM, *HALOGENS)  # hydrogen and halogen bonds, solvated ions
+    heavy = ~np.isin(numbers[pairs.first], mobile) & ~np.isin(numbers[pairs.second], mobile)
+    radii = np.array([COVALENT_RADII[int(number)] for number in numbers])
+    near = pairs.distances < APART_FACTOR * (radii[pairs.first] + radii[pairs.second])
+    wrong = np.flatnonzero(heavy & near & (molecule[pairs.first] != molecule[pairs.second]))
+    if len(wrong):
+        i, j = int(pairs.first[wrong[0]]), int(pairs.second[wrong[0]])
+        raise TopologyError(
+            f"atoms {i} ({SYMBOLS[numbers[i]]}) and {j} ({SYMBOLS[numbers[j]]}) are "
+            f"{pairs.distances[wrong[0]]:.3f} Å apart, neither bonded nor in separate molecules; "
+            "relax the structure, or build the topology from SMILES or a known geometry"
+        )
+
+
+def _check_carbon_ions(graph: MolecularGraph) -> None:
+    """Raise for a saturated carbon ion that another ion compensates: a bond has come apart."""
+    total = sum(graph.formal_charges)
+    saturated = [True] * len(graph.numbers)
+    for (i, j), order in zip(graph.bonds, graph.orders, strict=True):
+        if order > 1:
+            saturated[i] = saturated[j] = False
+    for atom, (number, charge) in enumerate(zip(graph.numbers, graph.formal_charges, strict=True)):
+        if number == CARBON and saturated[atom] and charge * total <= 0 and charge != 0:
+            raise TopologyError(
+                f"atom {atom} (C) would be an ion of charge {charge:+d} in a system of charge "
+                f"{total:+d}: a bond is broken or a hydrogen is missing; check the geometry, or "
+                "build the topology from SMILES"
+            )
 
 
 def _check_images(first: IntArray, second: IntArray) -> None:

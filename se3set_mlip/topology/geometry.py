@@ -117,7 +117,8 @@ def make_box(cell: ArrayLike | None, pbc: ArrayLike | None) -> Box | None:
             f"the periodic vectors of cell {vectors.tolist()} enclose no volume; give linearly "
             "independent vectors in Å, or pbc=False"
         )
-    return Box(vectors, np.linalg.inv(vectors), periodic)
+    inverse: FloatArray = np.linalg.inv(vectors).astype(np.float64)
+    return Box(vectors, inverse, periodic)
 
 
 def minimum_image(vectors: FloatArray, box: Box | None) -> FloatArray:

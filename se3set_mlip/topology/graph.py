@@ -5,6 +5,9 @@ What the ways of perception return and :class:`~se3set_mlip.topology.molecule.To
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from zlib import crc32
+
+REFINEMENT_ROUNDS = 8
 
 
 class MolecularGraph(NamedTuple):
@@ -52,6 +55,37 @@ def connected_components(
     for node in range(n_nodes):
         members.setdefault(find(node), []).append(node)
     return tuple(tuple(nodes) for _, nodes in sorted(members.items()))
+
+
+def environment_codes(numbers: Sequence[int], bonds: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Return a number per atom that says what surrounds it, whatever the order of the atoms.
+
+    The element, then by rounds of Morgan's refinement what the neighbours are, and theirs. Atoms
+    that symmetry makes equivalent get equal codes; so do equal atoms of equal molecules.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers.
+    bonds
+        Pairs of atoms; their orders do not count.
+
+    Returns
+    -------
+    tuple of int
+        A 32-bit code per atom, the same in every run.
+    """
+    neighbors: list[list[int]] = [[] for _ in numbers]
+    for i, j in bonds:
+        neighbors[i].append(j)
+        neighbors[j].append(i)
+    codes = list(numbers)
+    for _ in range(REFINEMENT_ROUNDS):
+        codes = [
+            crc32(repr((code, sorted(codes[other] for other in others))).encode("ascii"))
+            for code, others in zip(codes, neighbors, strict=True)
+        ]
+    return tuple(codes)
 
 
 def split_components(

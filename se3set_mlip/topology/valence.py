@@ -5,11 +5,14 @@ a cost c that says how unusual the state is. The states and the extra orders x o
 or 2 above a single bond) solve the integer program
 
 .. math::
-    \min \sum_v c_{s(v)} - \epsilon \sum_e \sigma_e x_e \quad\text{with}\quad
+    \min \sum_v c_{s(v)} - \sum_e (\epsilon_1 k_e + \epsilon_2 \sigma_e) x_e \quad\text{with}\quad
     \sum_{e \ni v} x_e = n_{s(v)} - b_v, \qquad \sum_v q_{s(v)} = Q,
 
-b being the number of bonds of an atom and Q the total charge, if it is known. The small second
-term prefers short bonds (sigma is the relative shortness) where several Kekulé forms cost the same.
+b being the number of bonds of an atom and Q the total charge, if it is known. The two small terms
+choose between Kekulé forms of one cost: first k, a number in [0, 1] from the graph around the two
+atoms (many hydrogens first, as in C=[NH2+]), so that all geometries of a molecule get one form;
+then, between bonds that symmetry makes equivalent, the relative shortness sigma. Neither depends on
+the order of the atoms.
 Electron pairs are whole in every state, so radicals have no solution: an error, not a guess.
 
 Almost always most atoms have only one state that fits; they are set aside first, and what remains
@@ -20,6 +23,7 @@ solver takes regions in batches, which is only faster.
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +32,15 @@ from scipy.sparse import coo_array
 
 from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import TopologyError
-from se3set_mlip.topology.graph import connected_components
+from se3set_mlip.topology.graph import connected_components, environment_codes
 from se3set_mlip.topology.valence_states import VALENCE_STATES
 
+HYDROGEN = 1
 MOST_EXTRA_ORDERS = 2
-SHORTNESS_WEIGHT = 0.02
-COST_SCALE = 1000.0  # the solver's absolute gap is 1e-6, far below a difference of one bond length
+MOST_HYDROGENS = 4  # on both ends of a bond that can be more than single
+SURROUNDINGS_WEIGHT = 1e-3
+SHORTNESS_WEIGHT = 1e-5
+COST_SCALE = 1e4  # lifts differences of shortness above the solver's absolute gap of 1e-6
 BATCH_ATOMS = 500
 TIME_LIMIT_STATUS = 1  # of scipy.optimize.milp
 
@@ -85,6 +92,8 @@ def assign_orders(
     for region in regions:
         if len(region) == 1:
             problem.settle(region[0])
+    if any(len(region) > 1 for region in regions):
+        problem.prefer_by_surroundings()
     for batch in _batches(regions):
         if not problem.solve(batch, None, deadline):
             raise _no_pattern(problem, regions, deadline)
@@ -149,7 +158,9 @@ class _Problem:
     ) -> None:
         self.numbers = numbers
         self.bonds = bonds
-        self.shortness = np.zeros(len(bonds)) if shortness is None else shortness
+        self.preference = np.zeros(len(bonds))  # for a higher order, where all else is equal
+        if shortness is not None:
+            self.preference += SHORTNESS_WEIGHT * shortness
         stated = [None] * len(bonds) if stated_orders is None else list(stated_orders)
         self.orders = [1 if order is None else order for order in stated]
         self.charges = [0] * len(numbers)
@@ -207,7 +218,7 @@ class _Problem:
             SYMBOLS[self.numbers[j if atom == i else i]] for i, j in self.bonds if atom in (i, j)
         )
         return TopologyError(
-            f"atom {atom} ({SYMBOLS[self.numbers[atom]]}) has {len(neighbors)} neighbours "
+            f"atom {atom} ({SYMBOLS[self.numbers[atom]]}) has {len(neighbors)} neighbour(s) "
             f"({' '.join(neighbors) or 'none'}) and bonds of total order {self.used[atom]}, which "
             "fits no closed-shell valence; check its position, missing hydrogens and bonds, or "
             "build the topology from SMILES (radicals and metals are not perceived)"
@@ -221,6 +232,18 @@ class _Problem:
             if self._need(i) > 0 and self._need(j) > 0 and bond in self.open_bonds[i]
         ]
         return list(connected_components(len(self.numbers), edges))
+
+    def prefer_by_surroundings(self) -> None:
+        """Give bonds between different surroundings different preferences for a higher order."""
+        codes = environment_codes(self.numbers, self.bonds)
+        n_hydrogens = [0] * len(self.numbers)
+        for i, j in self.bonds:
+            n_hydrogens[i] += self.numbers[j] == HYDROGEN
+            n_hydrogens[j] += self.numbers[i] == HYDROGEN
+        for bond, (i, j) in enumerate(self.bonds):
+            level = crc32(repr(sorted((codes[i], codes[j]))).encode("ascii")) / 2**32
+            level += min(n_hydrogens[i] + n_hydrogens[j], MOST_HYDROGENS)
+            self.preference[bond] += SURROUNDINGS_WEIGHT * level / (MOST_HYDROGENS + 1)
 
     def settle(self, atom: int) -> None:
         """Give an atom whose bonds are all single its most usual charge."""
@@ -264,9 +287,7 @@ class _Problem:
         slack = np.zeros(len(target))
         slack[-1] = np.inf if charge is None else 0.0
         upper = [min(MOST_EXTRA_ORDERS, *map(self._need, self.bonds[bond])) for bond in bonds]
-        costs = np.concatenate(
-            [-SHORTNESS_WEIGHT * self.shortness[bonds], [state.cost for _, state in choices]]
-        )
+        costs = np.concatenate([-self.preference[bonds], [state.cost for _, state in choices]])
         remaining = deadline - time.monotonic()
         result = None
         if remaining > 0.0:

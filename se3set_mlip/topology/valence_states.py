@@ -24,7 +24,7 @@ def _states(*entries: tuple[int, int, float]) -> tuple[ValenceState, ...]:
     return tuple(ValenceState(*entry) for entry in entries)
 
 
-_PNICTOGEN = _states((0, 3, 0.0), (0, 5, 0.5), (1, 4, 1.0), (-1, 6, 1.5), (-1, 2, 1.5))
+_PNICTOGEN = _states((0, 3, 0.0), (0, 5, 0.5), (1, 4, 1.0), (-1, 6, 3.0), (-1, 2, 1.5))
 _CHALCOGEN = _states((0, 2, 0.0), (0, 4, 0.4), (0, 6, 0.5), (-1, 1, 1.0), (1, 3, 1.2))
 _HALOGEN = _states(
     (0, 1, 0.0), (-1, 0, 1.0), (0, 3, 0.8), (0, 5, 0.9), (0, 7, 1.0), (-1, 2, 1.2), (1, 2, 1.5)
@@ -37,7 +37,7 @@ VALENCE_STATES: dict[int, tuple[ValenceState, ...]] = {
     7: _states((0, 3, 0.0), (1, 4, 1.0), (-1, 2, 1.0), (0, 5, 4.0)),
     8: _states((0, 2, 0.0), (-1, 1, 1.0), (1, 3, 1.5)),
     9: _states((0, 1, 0.0), (-1, 0, 1.0)),
-    14: _states((0, 4, 0.0), (-1, 5, 1.0), (-2, 6, 2.0)),
+    14: _states((0, 4, 0.0), (-1, 5, 2.0), (-2, 6, 3.0)),
     15: _PNICTOGEN,
     16: _CHALCOGEN,
     17: _HALOGEN,

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -23,3 +24,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("torchforce"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def tiny_potential():
+    """A potential for H, C and O with small random weights: quick, and without chemistry."""
+    from se3set_mlip.model.config import ModelConfig
+    from se3set_mlip.potential.config import PotentialConfig
+    from se3set_mlip.potential.potential import Metadata, Potential
+    from se3set_mlip.potential.potential_module import PotentialModule
+
+    torch.manual_seed(7)
+    config = PotentialConfig(
+        model=ModelConfig(
+            elements=(1, 6, 8),
+            irreps="8x0e+4x1o",
+            irreps_final="8x0e",
+            irreps_head="4x0e+2x1o",
+            irreps_hidden="8x0e+4x1o",
+            lmax=1,
+            n_layers=1,
+            n_heads=2,
+            n_radial=8,
+            radial_hidden=(8,),
+        )
+    )
+    module = PotentialModule(config, dtype=torch.float64)
+    module.set_energies(reference={1: -13.5, 6: -1027.0, 8: -2038.0}, scale=0.5)
+    metadata = Metadata(level_of_theory="random weights", description="for tests")
+    return Potential(module.eval(), config, metadata)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of the tiny potential."""
+    from se3set_mlip.potential.checkpoint import save_checkpoint
+
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_checkpoint(path, tiny_potential)
+    return path

@@ -1,0 +1,38 @@
+"""Every example runs as a user would run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+QUICK = {
+    "01_relax.py": ["--steps", "3"],
+    "02_ase_md.py": ["--steps", "10", "--trajectory", "md.traj"],
+    "03_openmm_md.py": ["--steps", "10", "--system", "system.xml"],
+    "04_evaluate.py": [],
+    "05_train_your_own.py": ["--epochs", "1", "--output-dir", "run"],
+}
+
+
+def test_every_example_is_listed():
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(QUICK)
+
+
+@pytest.mark.examples
+@pytest.mark.parametrize("name", QUICK)
+def test_example_runs(name, tiny_model, tmp_path):
+    trains = name.startswith("05")
+    model = [] if trains else ["--model", str(tiny_model)]
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *model, *QUICK[name]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -1,0 +1,166 @@
+"""Dynamics: what is measured, recorded and written, and the same in both engines."""
+
+import ase.io
+import numpy as np
+import pytest
+
+from se3set_mlip.errors import InputError
+from se3set_mlip.model_files import shipped_structure
+from se3set_mlip.simulate.ase_engine import ase_samples
+from se3set_mlip.simulate.dynamics import DynamicsConfig, DynamicsRecord, Sample, run_dynamics
+from se3set_mlip.simulate.openmm_engine import openmm_samples
+from se3set_mlip.simulate.relax import relax
+
+ENGINES = {"ase": ase_samples, "openmm": openmm_samples}
+SHORT = DynamicsConfig(duration_ps=0.01, timestep_fs=0.5, interval=4, seed=5)
+
+
+@pytest.fixture(scope="module")
+def atoms():
+    return ase.io.read(shipped_structure("acetylacetone"))
+
+
+def record_of(times, potential, kinetic, atoms) -> DynamicsRecord:
+    return DynamicsRecord(
+        times_ps=np.array(times),
+        potential_energies=np.array(potential),
+        kinetic_energies=np.array(kinetic),
+        temperatures_kelvin=np.zeros(len(times)),
+        wall_seconds=2.0,
+        final=atoms,
+    )
+
+
+def test_drift_is_the_slope_and_fluctuation_what_remains(atoms):
+    times = np.linspace(0.0, 2.0, 401)
+    wave = 0.01 * np.sin(2 * np.pi * times / 0.1)
+    kinetic = 0.5 + 0.3 * np.cos(2 * np.pi * times / 0.05)
+    total = -100.0 + 0.002 * times + wave
+    record = record_of(times, total - kinetic, kinetic, atoms)
+    assert record.drift_mev_per_atom_per_ps == pytest.approx(2.0 / 15, rel=0.02)
+    assert record.fluctuation_mev_per_atom == pytest.approx(10.0 / np.sqrt(2) / 15, rel=0.01)
+    assert record.nanoseconds_per_day == pytest.approx(0.002 * 86400 / 2.0)
+
+
+def test_two_samples_have_no_drift(atoms):
+    record = record_of([0.0, 1.0], [0.0, 1.0], [0.0, 0.0], atoms)
+    assert np.isnan(record.drift_mev_per_atom_per_ps)
+
+
+def test_strides_add_up_to_all_steps():
+    config = DynamicsConfig(duration_ps=0.0105, timestep_fs=0.5, interval=4)
+    assert config.n_steps == 21
+    assert list(config.strides()) == [4, 4, 4, 4, 4, 1]
+    assert config.n_samples == 6
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_run_is_recorded_and_written(name, tiny_potential, atoms, tmp_path):
+    path = tmp_path / "run.traj"
+    before = atoms.positions.copy()
+    seen: list[Sample] = []
+    record = run_dynamics(
+        tiny_potential,
+        atoms,
+        SHORT,
+        engine=ENGINES[name],
+        trajectory=path,
+        on_sample=lambda sample, _: seen.append(sample),
+    )
+    frames = ase.io.read(path, index=":")
+    assert len(frames) == len(seen) == len(record.times_ps) == 6
+    assert np.array_equal(atoms.positions, before)
+    assert record.times_ps[-1] == pytest.approx(0.01)
+    assert record.temperatures_kelvin[0] == pytest.approx(300.0, rel=1e-9)
+    for frame, sample in zip(frames, seen, strict=True):
+        assert frame.get_potential_energy() == pytest.approx(sample.potential_energy, abs=1e-9)
+        assert frame.get_kinetic_energy() == pytest.approx(sample.kinetic_energy, rel=1e-9)
+        assert np.allclose(frame.get_forces(), sample.atoms.get_forces())
+
+
+def test_engines_follow_the_same_path(tiny_potential, atoms):
+    ase_run, openmm_run = (
+        list(engine(tiny_potential, atoms, SHORT)) for engine in ENGINES.values()
+    )
+    for one, other in zip(ase_run, openmm_run, strict=True):
+        # The engines' constants for the unit of time differ in the eighth digit.
+        assert np.abs(one.atoms.positions - other.atoms.positions).max() < 1e-7
+        assert one.potential_energy == pytest.approx(other.potential_energy, abs=1e-6)
+        assert one.kinetic_energy == pytest.approx(other.kinetic_energy, abs=1e-6)
+    first, same = ase_run[0], openmm_run[0]
+    assert first.potential_energy == pytest.approx(same.potential_energy, rel=1e-12)
+    assert np.abs(first.atoms.get_forces() - same.atoms.get_forces()).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_thermostat_warms_a_cold_molecule(name, tiny_potential, atoms):
+    still = atoms.copy()
+    still.set_momenta(np.zeros((len(atoms), 3)))
+    config = DynamicsConfig(
+        ensemble="nvt", duration_ps=0.05, friction_per_ps=100.0, interval=10, keep_velocities=True
+    )
+    record = run_dynamics(tiny_potential, still, config, engine=ENGINES[name])
+    assert record.temperatures_kelvin[0] == 0.0
+    assert record.temperatures_kelvin[-1] > 30.0
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_thermostat_repeats_with_its_seed(name, tiny_potential, atoms):
+    config = DynamicsConfig(ensemble="nvt", duration_ps=0.005, seed=11)
+    one, same = (
+        run_dynamics(tiny_potential, atoms, config, engine=ENGINES[name]) for _ in range(2)
+    )
+    assert np.array_equal(one.final.positions, same.final.positions)
+
+
+def test_openmm_refuses_a_slab(tiny_potential, atoms):
+    slab = atoms.copy()
+    slab.set_cell([20.0, 20.0, 20.0])
+    slab.pbc = (True, True, False)
+    with pytest.raises(InputError, match="periodic in all directions or none"):
+        run_dynamics(tiny_potential, slab, SHORT, engine=openmm_samples)
+
+
+def test_explosion_is_an_error(tiny_potential, atoms):
+    def explode(*_):
+        yield Sample(0.001, float("nan"), 1.0, 300.0, atoms)
+
+    with pytest.raises(InputError, match=r"nan at 0\.0010 ps"):
+        run_dynamics(tiny_potential, atoms, SHORT, engine=explode)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"ensemble": "npt"}, "expected one of nve, nvt"),
+        ({"timestep_fs": 0.0}, "timestep_fs = 0.0; give a positive"),
+        ({"duration_ps": float("nan")}, "duration_ps = nan"),
+        ({"temperature_kelvin": -1.0}, "temperature_kelvin = -1.0"),
+    ],
+)
+def test_impossible_settings(setting, message):
+    with pytest.raises(InputError, match=message):
+        DynamicsConfig(**setting)
+
+
+def test_relaxation_goes_down_and_is_written(tiny_potential, atoms, tmp_path):
+    path = tmp_path / "relax.traj"
+    found = relax(tiny_potential, atoms, max_steps=5, max_force=1e-6, trajectory=path)
+    frames = ase.io.read(path, index=":")
+    assert len(frames) == 6
+    assert found.n_steps == 5
+    assert not found.converged
+    assert found.energy < frames[0].get_potential_energy()
+    assert found.energy == frames[-1].get_potential_energy()
+    largest = np.linalg.norm(frames[-1].get_forces(), axis=1).max()
+    assert found.max_force == pytest.approx(largest)
+
+
+def test_relaxation_refuses_a_cell_that_is_not_there(tiny_potential, atoms):
+    with pytest.raises(InputError, match="without periodic boundaries"):
+        relax(tiny_potential, atoms, cell=True)
+
+
+def test_relaxation_refuses_an_unknown_optimizer(tiny_potential, atoms):
+    with pytest.raises(InputError, match="expected one of bfgs, lbfgs, fire"):
+        relax(tiny_potential, atoms, optimizer="newton")

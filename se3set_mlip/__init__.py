@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from se3set_mlip.engines.ase_calculator import SE3SetCalculator
     from se3set_mlip.export.loading import load
     from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig, fragment
-    from se3set_mlip.model.published import reproduce_published
+    from se3set_mlip.potential.published import reproduce_published
     from se3set_mlip.potential.potential import Evaluation, Potential
     from se3set_mlip.topology.molecule import Topology
 
@@ -42,7 +42,7 @@ _HOMES = {
     "Topology": "se3set_mlip.topology.molecule",
     "fragment": "se3set_mlip.fragments.fragmentation",
     "load": "se3set_mlip.export.loading",
-    "reproduce_published": "se3set_mlip.model.published",
+    "reproduce_published": "se3set_mlip.potential.published",
 }
 _SUBMODULES = ("errors", "testing", "units")
 

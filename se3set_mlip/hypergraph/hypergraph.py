@@ -52,6 +52,8 @@ class Hypergraph(NamedTuple):
     """The atom v of the incidence (f, v), (n_incidences,) int64."""
     incidence_weight: torch.Tensor
     """Membership weight w(f, v) in [0, 1], (n_incidences,)."""
+    incidence_absence: torch.Tensor
+    """prod_u (1 - w(f, u)) over the sources of the incidence, (n_incidences,): 1 if it has none."""
     pair_source: torch.Tensor
     """The source atom u of the pair, (n_pairs,) int64."""
     pair_incidence: torch.Tensor
@@ -60,3 +62,17 @@ class Hypergraph(NamedTuple):
     """r_u - r_v in Å with lattice shifts, (n_pairs, 3)."""
     pair_weight: torch.Tensor
     """Weight w(f, u) of the source in its fragment, (n_pairs,); 1 for core atoms."""
+
+
+def moved(system: System, positions: torch.Tensor, cell: torch.Tensor) -> System:
+    """Return the system with other positions (n_atoms, 3) and cells (n_structures, 3, 3)."""
+    return System(
+        numbers=system.numbers,
+        positions=positions,
+        fragment=system.fragment,
+        group=system.group,
+        parent=system.parent,
+        structure=system.structure,
+        cell=cell,
+        pbc=system.pbc,
+    )

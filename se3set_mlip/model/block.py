@@ -1,0 +1,130 @@
+"""One SE3Set block: atoms speak to incidences, incidences speak to atoms.
+
+Pre-norm residual streams, one for the incidence features h and one for the atom features x; a block
+takes the streams and their normalised copies and returns the same (arXiv 2405.16511)::
+
+    h += V2E(x, h);  h += feed_forward(norm(h));  x += E2V(x, h);  x += feed_forward(norm(x))
+"""
+
+import torch
+from e3nn import o3
+
+from se3set_mlip.model.attention import IncidenceAttention, SourceAttention
+from se3set_mlip.model.linear import EquivariantLinear, Gate
+from se3set_mlip.model.norm import EquivariantLayerNorm
+from se3set_mlip.model.radial import RadialNetwork
+from se3set_mlip.model.tensor_product import EdgeCoupling
+
+
+def add(x: list[torch.Tensor], y: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the sum of two features."""
+    return [a + b for a, b in zip(x, y)]
+
+
+class Unchanged(torch.nn.Module):
+    """Identity on features."""
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return ``x``."""
+        return x
+
+
+class FeedForward(torch.nn.Module):
+    """Linear, gate, linear on features.
+
+    Parameters
+    ----------
+    irreps_in, irreps_hidden, irreps_out
+        Irreps before, between and after.
+    """
+
+    def __init__(
+        self, irreps_in: o3.Irreps, irreps_hidden: o3.Irreps, irreps_out: o3.Irreps
+    ) -> None:
+        super().__init__()
+        self.gate = Gate(irreps_hidden)
+        self.expand = EquivariantLinear(irreps_in, self.gate.irreps_in)
+        self.contract = EquivariantLinear(irreps_hidden, irreps_out)
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Map features ``[(n, 2l+1, mul)]``."""
+        out: list[torch.Tensor] = self.contract(self.gate(self.expand(x)))
+        return out
+
+
+class Block(torch.nn.Module):
+    """One block of the network.
+
+    Parameters
+    ----------
+    irreps
+        Irreps of atom and incidence features.
+    irreps_out
+        Irreps of the atom features that leave the block.
+    irreps_head, n_heads
+        Irreps of one attention head, and how many.
+    irreps_hidden
+        Irreps inside the feed-forward networks.
+    edge_coupling
+        Gives the paths of the products with directions.
+    n_radial, radial_hidden
+        Width of the radial basis and hidden widths of the radial network.
+    """
+
+    def __init__(
+        self,
+        *,
+        irreps: o3.Irreps,
+        irreps_out: o3.Irreps,
+        irreps_head: o3.Irreps,
+        n_heads: int,
+        irreps_hidden: o3.Irreps,
+        edge_coupling: EdgeCoupling,
+        n_radial: int,
+        radial_hidden: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        self.source_attention = SourceAttention(irreps, irreps_head, n_heads, edge_coupling)
+        self.radial = RadialNetwork(
+            n_radial, radial_hidden, self.source_attention.product.n_weights
+        )
+        self.norm_incidence = EquivariantLayerNorm(irreps)
+        self.feed_forward_incidence = FeedForward(irreps, irreps_hidden, irreps)
+        self.norm_incidence_out = EquivariantLayerNorm(irreps)
+        self.incidence_attention = IncidenceAttention(irreps, irreps_head, n_heads)
+        self.norm_atom = EquivariantLayerNorm(irreps)
+        self.feed_forward_atom = FeedForward(irreps, irreps_hidden, irreps_out)
+        self.norm_atom_out = EquivariantLayerNorm(irreps_out)
+        self.shortcut = (
+            Unchanged() if irreps == irreps_out else EquivariantLinear(irreps, irreps_out)
+        )
+
+    def forward(
+        self,
+        x_stream: list[torch.Tensor],
+        x: list[torch.Tensor],
+        h_stream: list[torch.Tensor],
+        h: list[torch.Tensor],
+        matrices: list[torch.Tensor],
+        basis: torch.Tensor,
+        pair_source: torch.Tensor,
+        pair_incidence: torch.Tensor,
+        pair_weight: torch.Tensor,
+        absence: torch.Tensor,
+        incidence_atom: torch.Tensor,
+        incidence_weight: torch.Tensor,
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+        """Return the updated streams and their normalised copies, in the order of the arguments."""
+        update = self.source_attention(
+            x, h, matrices, self.radial(basis), pair_source, pair_incidence, pair_weight, absence
+        )
+        h_stream = add(h_stream, update)
+        h_stream = add(h_stream, self.feed_forward_incidence(self.norm_incidence(h_stream)))
+        h = self.norm_incidence_out(h_stream)
+
+        x_stream = add(x_stream, self.incidence_attention(x, h, incidence_atom, incidence_weight))
+        x = self.norm_atom(x_stream)
+        update = self.feed_forward_atom(x)
+        x_stream = add(self.shortcut(x_stream), update)
+        x = self.norm_atom_out(x_stream)
+        return x_stream, x, h_stream, h

@@ -1,0 +1,108 @@
+"""Settings of the network: irreps, widths and averages."""
+
+from dataclasses import dataclass
+
+from e3nn import o3
+
+from se3set_mlip.errors import ConfigError
+from se3set_mlip.model.linear import check_layout
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Settings of :class:`~se3set_mlip.model.se3set.SE3Set`.
+
+    Irreps are written in e3nn's notation, each irrep once and in order, e.g. ``16x0e+8x1o``.
+
+    Parameters
+    ----------
+    elements
+        Atomic numbers that the network knows, ascending.
+    irreps
+        Irreps of atom and incidence features.
+    irreps_final
+        Irreps (even scalars) of the atom features after the last layer.
+    irreps_head
+        Irreps of one attention head.
+    irreps_hidden
+        Irreps inside the feed-forward networks.
+    lmax
+        Highest degree of the spherical harmonics.
+    n_layers, n_heads
+        Blocks, and attention heads in each.
+    radial_basis
+        ``"exponential_normal"`` or ``"gaussian"``.
+    radial_envelope
+        ``"polynomial"`` (smooth) or ``"cosine"`` (published); the Gaussian basis has none.
+    n_radial
+        Number of radial basis functions.
+    radial_range_angstrom
+        Distance at which the exponential-normal basis vanishes; length scale of the Gaussian one.
+    radial_hidden
+        Hidden widths of the radial networks.
+    average_sources
+        Average number of sources of an incidence; normalises sums over sources.
+    average_incidences
+        Average number of incidences of an atom; normalises sums over incidences.
+    average_atoms
+        Average number of atoms of a structure; the energy of an atom is divided by its root.
+    """
+
+    elements: tuple[int, ...]
+    irreps: str = "32x0e+16x1o+8x2e"
+    irreps_final: str = "32x0e"
+    irreps_head: str = "8x0e+4x1o+2x2e"
+    irreps_hidden: str = "48x0e+24x1o+12x2e"
+    lmax: int = 2
+    n_layers: int = 2
+    n_heads: int = 4
+    radial_basis: str = "exponential_normal"
+    radial_envelope: str = "polynomial"
+    n_radial: int = 24
+    radial_range_angstrom: float = 9.0
+    radial_hidden: tuple[int, ...] = (32, 32)
+    average_sources: float = 4.0
+    average_incidences: float = 4.0
+    average_atoms: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot make a network."""
+        if not self.elements or tuple(sorted(set(self.elements))) != tuple(self.elements):
+            raise ConfigError(f"elements = {self.elements} must be ascending and not empty")
+        for name in ("irreps", "irreps_final", "irreps_head", "irreps_hidden"):
+            text = getattr(self, name)
+            try:
+                irreps = o3.Irreps(text)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{name} = {text!r} is not irreps notation; write e.g. '16x0e+8x1o'"
+                ) from error
+            check_layout(irreps, name)
+            if not irreps or irreps[0].ir != o3.Irrep("0e"):
+                raise ConfigError(f"{name} = {text!r} must begin with even scalars, e.g. '16x0e'")
+        if o3.Irreps(self.irreps_final).lmax != 0 or len(o3.Irreps(self.irreps_final)) != 1:
+            raise ConfigError(f"irreps_final = {self.irreps_final!r} must be even scalars only")
+        if self.radial_basis not in ("exponential_normal", "gaussian"):
+            raise ConfigError(
+                f"radial_basis = {self.radial_basis!r}, expected 'exponential_normal' or 'gaussian'"
+            )
+        if self.radial_envelope not in ("polynomial", "cosine"):
+            raise ConfigError(
+                f"radial_envelope = {self.radial_envelope!r}, expected 'polynomial' or 'cosine'"
+            )
+        positive = (
+            "n_layers",
+            "n_heads",
+            "n_radial",
+            "radial_range_angstrom",
+            "average_sources",
+            "average_incidences",
+            "average_atoms",
+        )
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be positive")
+        if self.lmax < 0:
+            raise ConfigError(f"lmax = {self.lmax} must not be negative")
+        if not self.radial_hidden:
+            raise ConfigError("radial_hidden is empty; give at least one hidden width, e.g. [16]")

@@ -1,0 +1,196 @@
+"""The checkpoint: weights and JSON in one safetensors file, loadable without running anything.
+
+The header of the file holds strings: ``format``, ``format_version``, ``config`` and ``metadata`` as
+JSON, ``dtype``, and ``weights_sha256``, a checksum of names, shapes and bytes of all tensors.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from se3set_mlip.configuration import config_from_dict, config_to_dict
+from se3set_mlip.errors import ArtifactError, ConfigError
+from se3set_mlip.potential.potential import Metadata, Potential, PotentialConfig, PotentialModule
+
+FORMAT = "se3set_mlip.checkpoint"
+FORMAT_VERSION = 1
+
+
+def package_version() -> str:
+    """Return the version of this package, or ``"unknown"`` when it is not installed."""
+    try:
+        return version("se3set-mlip")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def weights_checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of names, dtypes, shapes and bytes of tensors, in the order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def checkpoint_bytes(potential: Potential) -> bytes:
+    """Return the checkpoint file of a potential as bytes.
+
+    Raises
+    ------
+    ArtifactError
+        If the potential is a TorchScript model, which has no checkpoint.
+    """
+    if not isinstance(potential.module, PotentialModule):
+        raise ArtifactError(
+            "a TorchScript model cannot be saved as a checkpoint; keep the checkpoint it was "
+            "exported from"
+        )
+    tensors = {
+        name: value.detach().cpu().contiguous()
+        for name, value in potential.module.state_dict().items()
+    }
+    metadata = dataclasses.replace(
+        potential.metadata,
+        package_version=package_version(),
+        created=potential.metadata.created or datetime.now(timezone.utc).date().isoformat(),
+    )
+    header = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "config": json.dumps(config_to_dict(potential.config)),
+        "metadata": json.dumps(config_to_dict(metadata)),
+        "weights_sha256": weights_checksum(tensors),
+    }
+    return save_tensors(tensors, metadata=header)
+
+
+def save_checkpoint(path: str | Path, potential: Potential) -> None:
+    """Write a potential to a file, all or nothing.
+
+    Raises
+    ------
+    ArtifactError
+        If the potential is a TorchScript model.
+    """
+    content = checkpoint_bytes(potential)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as temporary:
+        temporary.write(content)
+        temporary.flush()
+        os.fsync(temporary.fileno())
+    Path(temporary.name).chmod(0o644)
+    Path(temporary.name).replace(target)
+
+
+def read_header(content: bytes, name: str) -> dict[str, str]:
+    """Return the header's strings after checking that this is a checkpoint we can read.
+
+    Parameters
+    ----------
+    content
+        The whole file.
+    name
+        What to call it in messages.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is truncated, foreign, or of a newer version.
+    """
+    broken = ArtifactError(
+        f"{name} is no checkpoint of this package, or is damaged ({len(content)} bytes); copy it "
+        "again from its source"
+    )
+    if len(content) < 8:
+        raise broken
+    length = int.from_bytes(content[:8], "little")
+    try:
+        parsed = json.loads(content[8 : 8 + length])
+        header = parsed["__metadata__"]
+        if header["format"] != FORMAT:
+            raise broken
+        found = int(header["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise broken from error
+    if found > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{name} has format version {found}, this package reads up to {FORMAT_VERSION}; "
+            "upgrade se3set-mlip"
+        )
+    return {str(key): str(value) for key, value in header.items()}
+
+
+def potential_from_bytes(
+    content: bytes,
+    *,
+    name: str = "the checkpoint",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | str | None = None,
+) -> Potential:
+    """Build the potential of a checkpoint's bytes; see :func:`load_checkpoint`."""
+    header = read_header(content, name)
+    try:
+        tensors = load_tensors(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{name} is damaged ({error}); copy it again") from error
+    if weights_checksum(tensors) != header.get("weights_sha256"):
+        raise ArtifactError(f"the weights in {name} do not match its checksum; copy it again")
+    try:
+        config = config_from_dict(PotentialConfig, json.loads(header["config"]))
+        metadata = config_from_dict(Metadata, json.loads(header["metadata"]))
+        module = PotentialModule(config, dtype=getattr(torch, header["dtype"]))
+        module.load_state_dict(tensors)
+    except (ConfigError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise ArtifactError(f"{name} does not describe a potential: {error}") from error
+    potential = Potential(module.eval(), config, metadata)
+    return potential.to(device=device, dtype=dtype)
+
+
+def load_checkpoint(
+    path: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | str | None = None
+) -> Potential:
+    """Read a potential from a file; nothing in it is run.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file written by :func:`save_checkpoint`.
+    device, dtype
+        Where and in what precision to have it; the file's dtype by default.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, truncated, altered, foreign, or of a newer version.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}; check the path") from error
+    return potential_from_bytes(content, name=str(path), device=device, dtype=dtype)
+
+
+def checkpoint_info(path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, as plain dictionaries; weights are not loaded."""
+    header = read_header(Path(path).read_bytes(), str(path))
+    return {
+        **{key: header[key] for key in ("format", "format_version", "dtype", "weights_sha256")},
+        "config": json.loads(header["config"]),
+        "metadata": json.loads(header["metadata"]),
+    }

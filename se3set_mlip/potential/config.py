@@ -1,0 +1,44 @@
+"""All settings that determine what a potential computes."""
+
+from dataclasses import dataclass, field
+
+from se3set_mlip.errors import ConfigError
+from se3set_mlip.fragments.fragmentation import FragmentationConfig
+from se3set_mlip.hypergraph.build import HypergraphConfig
+from se3set_mlip.model.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class PotentialConfig:
+    """Fragments, hypergraph and network of one potential.
+
+    Parameters
+    ----------
+    model
+        Settings of the network.
+    fragmentation
+        How molecules are cut into fragments.
+    hypergraph
+        How fragments become hyperedges.
+    """
+
+    model: ModelConfig
+    fragmentation: FragmentationConfig = field(default_factory=FragmentationConfig)
+    hypergraph: HypergraphConfig = field(default_factory=HypergraphConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that would not be smooth."""
+        smooth = self.hypergraph.membership == "smooth"
+        cosine = self.model.radial_envelope == "cosine"
+        if smooth and cosine and self.model.radial_basis == "exponential_normal":
+            raise ConfigError(
+                "radial_envelope = 'cosine' has a jump in its second derivative and does not go "
+                "with membership = 'smooth'; use radial_envelope = 'polynomial'"
+            )
+
+    @property
+    def range_angstrom(self) -> float:
+        """Range within which atoms start to feel a fragment, in Å."""
+        if self.fragmentation.overlap == "explicit":
+            return self.hypergraph.bond_order_range_angstrom
+        return self.hypergraph.cutoff_angstrom

@@ -1,0 +1,118 @@
+"""Topology and fragments of structures, found once for all structures of the same molecule.
+
+Finding bonds from coordinates is slow and can fail at hot geometries, so a topology is kept as long
+as its bonds hold: a structure with the same atoms, charge and periodicity whose bonds are all shorter
+than 1.6 times the sum of covalent radii shares it. Only then is another one looked for.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from se3set_mlip.errors import InputError
+from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig, fragment
+from se3set_mlip.topology.molecule import Topology
+
+
+def total_charge(atoms: Any) -> int:
+    """Return the charge of an ASE ``Atoms``: ``info["charge"]``, else the initial charges' sum.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number.
+    """
+    value = atoms.info.get("charge")
+    if value is None:
+        value = float(np.sum(atoms.get_initial_charges()))
+    if abs(float(value) - round(float(value))) > 1e-6:
+        raise InputError(
+            f"the charge of the structure is {value}, not a whole number; set atoms.info['charge']"
+        )
+    return round(float(value))
+
+
+class FragmentCache:
+    """Finds fragmentations and keeps them.
+
+    Parameters
+    ----------
+    config
+        Settings of the fragments.
+    """
+
+    def __init__(self, config: FragmentationConfig) -> None:
+        self.config = config
+        self._found: dict[tuple[bytes, int, tuple[bool, ...]], list[Fragmentation]] = {}
+        self._given: dict[Topology, Fragmentation] = {}
+
+    def find(self, atoms: Any, *, topology: Topology | None = None) -> Fragmentation:
+        """Return the fragmentation of a structure.
+
+        Parameters
+        ----------
+        atoms
+            An ASE ``Atoms`` (or alike: numbers, positions, cell, pbc, info). ``info["charge"]`` is
+            used; without it the structure is taken as neutral.
+        topology
+            The chemistry, where the caller knows it; else it is perceived from coordinates.
+
+        Raises
+        ------
+        TopologyError
+            If no bonding pattern fits the coordinates and the charge.
+        InputError
+            If ``topology`` is of other atoms, or the coordinates cannot be right.
+        """
+        numbers = np.asarray(atoms.numbers, dtype=np.int64)
+        positions = np.asarray(atoms.positions, dtype=np.float64)
+        pbc = tuple(bool(flag) for flag in atoms.pbc)
+        cell = np.asarray(atoms.cell, dtype=np.float64) if any(pbc) else None
+        if topology is not None:
+            return self._of_topology(topology, numbers, positions, cell, pbc)
+
+        charge = total_charge(atoms)
+        kept = self._found.setdefault((numbers.tobytes(), charge, pbc), [])
+        for known in kept:
+            if known.topology.bonds_hold(positions, cell=cell, pbc=pbc if any(pbc) else None):
+                return known
+        perceived = Topology.from_coordinates(
+            numbers, positions, charge, cell=cell, pbc=pbc if any(pbc) else None
+        )
+        kept.append(self._fragment(perceived, positions, cell, pbc))
+        return kept[-1]
+
+    def _of_topology(
+        self,
+        topology: Topology,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        cell: np.ndarray | None,
+        pbc: tuple[bool, ...],
+    ) -> Fragmentation:
+        """Return the fragmentation of a topology that was given."""
+        if topology.numbers != tuple(numbers.tolist()):
+            raise InputError(
+                f"the topology has {topology.n_atoms} atoms {topology.numbers[:8]}..., the structure "
+                f"{len(numbers)} {tuple(numbers[:8].tolist())}...; give a topology in the order of "
+                "the atoms"
+            )
+        if topology not in self._given:
+            self._given[topology] = self._fragment(topology, positions, cell, pbc)
+        return self._given[topology]
+
+    def _fragment(
+        self,
+        topology: Topology,
+        positions: np.ndarray,
+        cell: np.ndarray | None,
+        pbc: tuple[bool, ...],
+    ) -> Fragmentation:
+        """Cut a topology into fragments at this geometry."""
+        return fragment(
+            topology,
+            positions,
+            config=self.config,
+            cell=cell,
+            pbc=pbc if any(pbc) else None,
+        )

@@ -1,0 +1,326 @@
+"""The potential in the hand of a user: structures in, energies and forces out.
+
+A :class:`Potential` holds a module (eager, or TorchScript with the same ``forward``), the settings
+that made it and the metadata that travels with its file. Units are eV and Å.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from tqdm.auto import tqdm
+
+from se3set_mlip.errors import InputError
+from se3set_mlip.fragments.fragmentation import Fragmentation, fragment
+from se3set_mlip.hypergraph.batch import batch_systems
+from se3set_mlip.hypergraph.hypergraph import System
+from se3set_mlip.potential.config import PotentialConfig
+from se3set_mlip.potential.fragment_cache import FragmentCache
+from se3set_mlip.potential.inputs import make_system
+from se3set_mlip.potential.potential_module import PotentialModule, PotentialOutput
+from se3set_mlip.topology.molecule import Topology
+
+__all__ = ["Evaluation", "Metadata", "Potential", "PotentialConfig", "PotentialModule"]
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What travels with a model file, for people and programs.
+
+    Parameters
+    ----------
+    description
+        One or two sentences.
+    level_of_theory
+        Method and basis of the labels, e.g. ``"PBE-D3/def2-SVP"``.
+    training_data
+        What it was trained on.
+    license, authors
+        Of the model.
+    metrics
+        Errors by name, the unit in the name.
+    created
+        ISO date.
+    package_version
+        Version of this package that wrote the file.
+    """
+
+    description: str = ""
+    level_of_theory: str = "unknown"
+    training_data: str = ""
+    license: str = ""
+    authors: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    created: str = ""
+    package_version: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Energy and derivatives of one structure.
+
+    Parameters
+    ----------
+    energy
+        eV.
+    energies
+        Energy of each atom, (n_atoms,) eV; they add up to ``energy``.
+    forces
+        (n_atoms, 3) eV/Å, if asked for.
+    stress
+        (3, 3) eV/Å^3, if asked for; positive under tension.
+    """
+
+    energy: float
+    energies: np.ndarray
+    forces: np.ndarray | None
+    stress: np.ndarray | None
+
+
+class Potential:
+    """A potential that can be evaluated.
+
+    Parameters
+    ----------
+    module
+        A :class:`PotentialModule`, or a scripted module with the same ``forward``.
+    config
+        The settings that made the module.
+    metadata
+        What is known of its origin.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        config: PotentialConfig,
+        metadata: Metadata | None = None,
+    ) -> None:
+        self.module = module
+        self.config = config
+        self.metadata = metadata or Metadata()
+        self._cache = FragmentCache(config.fragmentation)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the potential knows."""
+        return self.config.model.elements
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of network and positions."""
+        return next(self.module.network.parameters()).dtype  # type: ignore[union-attr,operator]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.module.parameters()).device
+
+    def to(
+        self, *, device: torch.device | str | None = None, dtype: torch.dtype | str | None = None
+    ) -> "Potential":
+        """Return the potential on another device or in another dtype; itself if nothing changes.
+
+        Raises
+        ------
+        InputError
+            For an unknown dtype, or another dtype of a TorchScript model.
+        """
+        wanted = self.dtype if dtype is None else dtype
+        if isinstance(wanted, str):
+            if wanted not in _DTYPES:
+                raise InputError(f"dtype {wanted!r} is none of {sorted(_DTYPES)}")
+            wanted = _DTYPES[wanted]
+        target = self.device if device is None else torch.device(device)
+        if wanted == self.dtype and target == self.device:
+            return self
+        if wanted == self.dtype:
+            return Potential(self.module.to(target), self.config, self.metadata)
+        if not isinstance(self.module, PotentialModule):
+            raise InputError(
+                f"a TorchScript model of dtype {self.dtype} cannot become {wanted}; load the "
+                "checkpoint (.safetensors), or export it in that dtype"
+            )
+        module = PotentialModule(self.config, dtype=wanted)
+        module.load_state_dict(self.module.state_dict())
+        module.train(self.module.training)
+        return Potential(module.to(target), self.config, self.metadata)
+
+    def fragment(
+        self,
+        topology: Topology,
+        positions: ArrayLike,
+        *,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+    ) -> Fragmentation:
+        """Cut a topology into fragments as this potential wants them; see ``s3.fragment``."""
+        return fragment(topology, positions, config=self.config.fragmentation, cell=cell, pbc=pbc)
+
+    def system(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        fragmentation: Fragmentation,
+        *,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+    ) -> System:
+        """Check one structure and make its tensors; see :func:`.inputs.make_system`."""
+        return make_system(
+            numbers,
+            positions,
+            fragmentation,
+            elements=self.elements,
+            cell=cell,
+            pbc=pbc,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def compute(
+        self, system: System, *, forces: bool = True, stress: bool = False
+    ) -> PotentialOutput:
+        """Compute a batch; all results are detached.
+
+        Raises
+        ------
+        InputError
+            If stress is asked for of a structure that is not periodic in three directions.
+        """
+        if stress and not bool(system.pbc.all()):
+            raise InputError(
+                "stress needs a cell that is periodic in all three directions; set pbc=True and a "
+                "cell, or do not ask for stress"
+            )
+        was_training = self.module.training
+        if was_training:
+            self.module.eval()
+        try:
+            if forces or stress:
+                with torch.enable_grad():
+                    return self.module(system, forces, stress)
+            with torch.no_grad():
+                return self.module(system, False, False)
+        finally:
+            if was_training:
+                self.module.train()
+
+    @overload
+    def evaluate(
+        self,
+        structures: Sequence[Any],
+        *,
+        forces: bool = ...,
+        stress: bool = ...,
+        batch_size: int = ...,
+        topology: Topology | None = ...,
+        progress: bool = ...,
+    ) -> list[Evaluation]: ...
+
+    @overload
+    def evaluate(
+        self,
+        structures: Any,
+        *,
+        forces: bool = ...,
+        stress: bool = ...,
+        batch_size: int = ...,
+        topology: Topology | None = ...,
+        progress: bool = ...,
+    ) -> Any: ...
+
+    def evaluate(
+        self,
+        structures: Any,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        batch_size: int = 32,
+        topology: Topology | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Evaluate one structure or many.
+
+        Parameters
+        ----------
+        structures
+            An ASE ``Atoms`` or a sequence of them. ``info["charge"]`` is honoured.
+        forces, stress
+            What to compute besides energies.
+        batch_size
+            Structures in one evaluation.
+        topology
+            Chemistry of all structures; found from coordinates if not given, once for all
+            structures of the same molecule.
+        progress
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        Evaluation or list of Evaluation
+            One if one structure was given, else a list.
+
+        Raises
+        ------
+        InputError, TopologyError
+            For structures that cannot be right, or whose bonds cannot be found.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size = {batch_size} must be at least 1")
+        single = hasattr(structures, "positions")
+        items = [structures] if single else list(structures)
+        out: list[Evaluation] = []
+        with tqdm(total=len(items), disable=not progress, unit="structure") as bar:
+            for start in range(0, len(items), batch_size):
+                batch = items[start : start + batch_size]
+                systems = [self._system_of(atoms, topology) for atoms in batch]
+                output = self.compute(batch_systems(systems), forces=forces, stress=stress)
+                out += split_output(output, [len(atoms.numbers) for atoms in batch])
+                bar.update(len(batch))
+        return out[0] if single else out
+
+    def _system_of(self, atoms: Any, topology: Topology | None) -> System:
+        """Return the system of an ASE ``Atoms``."""
+        periodic = bool(np.any(atoms.pbc))
+        return self.system(
+            atoms.numbers,
+            atoms.positions,
+            self._cache.find(atoms, topology=topology),
+            cell=np.asarray(atoms.cell) if periodic else None,
+            pbc=atoms.pbc if periodic else None,
+        )
+
+
+def split_output(output: PotentialOutput, sizes: Sequence[int]) -> list[Evaluation]:
+    """Split the output of a batch into its structures.
+
+    Parameters
+    ----------
+    output
+        Of the whole batch.
+    sizes
+        Number of atoms of each structure.
+    """
+    energy = output.energy.cpu().numpy()
+    atomic = output.atomic_energies.cpu().numpy()
+    forces = output.forces.cpu().numpy() if output.forces.shape[0] else None
+    stress = output.stress.cpu().numpy() if output.stress.shape[0] else None
+    out, start = [], 0
+    for k, size in enumerate(sizes):
+        rows = slice(start, start + size)
+        out.append(
+            Evaluation(
+                energy=float(energy[k]),
+                energies=atomic[rows],
+                forces=None if forces is None else forces[rows],
+                stress=None if stress is None else stress[k],
+            )
+        )
+        start += size
+    return out

@@ -1,0 +1,107 @@
+"""The potential as a torch module: system -> energy, forces, stress.
+
+    E = sum_v (scale * e_v + E0[Z_v])
+
+with e_v from the network, and scale and reference energies E0 in float64 outside of it, so that the
+energies of far apart molecules add up exactly. Internal units eV and Å.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from se3set_mlip.hypergraph.build import HypergraphBuilder
+from se3set_mlip.hypergraph.hypergraph import System, moved
+from se3set_mlip.model.se3set import SE3Set
+from se3set_mlip.potential.config import PotentialConfig
+from se3set_mlip.potential.derivatives import gradients, strained
+
+
+class PotentialOutput(NamedTuple):
+    """What a potential computes for a batch."""
+
+    energy: torch.Tensor
+    """(n_structures,) float64, eV."""
+    atomic_energies: torch.Tensor
+    """(n_atoms,) float64, eV; they add up to the energy."""
+    forces: torch.Tensor
+    """(n_atoms, 3), eV/Å; (0, 3) if not asked for."""
+    stress: torch.Tensor
+    """(n_structures, 3, 3), eV/Å^3; (0, 3, 3) if not asked for."""
+
+
+class PotentialModule(torch.nn.Module):
+    """Hypergraph, network, reference energies and derivatives; scriptable.
+
+    In training mode forces keep their graph (so that a loss on them can be differentiated).
+
+    Parameters
+    ----------
+    config
+        Settings.
+    dtype
+        Dtype of network and positions; energies are summed in float64 always. To change it later,
+        build a new module and copy the weights: tables are exact in the dtype they were made for.
+    """
+
+    def __init__(self, config: PotentialConfig, *, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.builder = HypergraphBuilder(config.hypergraph, config.fragmentation)
+        self.network = SE3Set(config.model).to(dtype)
+        self.register_buffer("reference_energies", torch.zeros(119, dtype=torch.float64))
+        self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
+
+    @torch.jit.unused
+    def set_energies(
+        self, *, reference: dict[int, float] | None = None, scale: float | None = None
+    ) -> None:
+        """Set reference energies (eV, by atomic number) and the energy scale (eV)."""
+        with torch.no_grad():
+            if reference is not None:
+                self.reference_energies.zero_()
+                for number, energy in reference.items():
+                    self.reference_energies[number] = energy
+            if scale is not None:
+                self.energy_scale.fill_(scale)
+
+    def energies(self, system: System) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return total (n_structures,) and atomic (n_atoms,) energies in eV, float64."""
+        network = self.network(self.builder(system)).to(torch.float64)
+        atomic = network * self.energy_scale + self.reference_energies[system.numbers]
+        total = torch.zeros(system.cell.shape[0], dtype=torch.float64, device=atomic.device)
+        return total.index_add(0, system.structure, atomic), atomic
+
+    def forward(self, system: System, forces: bool, stress: bool) -> PotentialOutput:
+        """Compute energies, and derivatives if asked for.
+
+        Parameters
+        ----------
+        system
+            Structures; positions in the dtype of the network.
+        forces, stress
+            What to compute besides energies. Without either, the energy keeps its graph to the
+            positions of the caller.
+        """
+        positions = system.positions
+        none = torch.zeros(0, 3, dtype=positions.dtype, device=positions.device)
+        if not forces and not stress:
+            energy, atomic = self.energies(system)
+            return PotentialOutput(energy, atomic, none, none.view(0, 3, 3))
+
+        leaf = positions.detach().requires_grad_(True)
+        displaced = moved(system, leaf, system.cell)
+        inputs = [leaf]
+        if stress:
+            strain = torch.zeros_like(system.cell).requires_grad_(True)
+            displaced = strained(displaced, strain)
+            inputs.append(strain)
+        energy, atomic = self.energies(displaced)
+        found = gradients(energy, inputs, self.training)
+        out_stress = none.view(0, 3, 3)
+        if stress:
+            volume = torch.linalg.det(system.cell).abs().view(-1, 1, 1)
+            out_stress = found[1] / volume
+        out_forces = -found[0] if forces else none
+        if not self.training:
+            energy, atomic = energy.detach(), atomic.detach()
+        return PotentialOutput(energy, atomic, out_forces, out_stress)

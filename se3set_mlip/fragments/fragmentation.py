@@ -208,17 +208,18 @@ class Fragmentation:
         """Return a table for people: each fragment with its formula, charge and atoms."""
         topology, config = self.topology, self.config
         overlap = f"{config.overlap} overlap, {config.bond_order.capitalize()} bond orders"
+        molecules = "molecule" if len(topology.components) == 1 else "molecules"
         title = (
-            f"{formula(topology.numbers)}, charge {topology.charge:+d}: {topology.n_atoms} atoms, "
-            f"{len(topology.components)} molecule(s), {len(self.groups)} groups, "
-            f"{len(self.fragments)} fragments ({overlap})"
+            f"{formula(topology.numbers)}, charge {_signed(topology.charge)}: "
+            f"{topology.n_atoms} atoms, {len(topology.components)} {molecules}, "
+            f"{len(self.groups)} groups, {len(self.fragments)} fragments ({overlap})"
         )
         lines = [title, f"{'fragment':>8}  {'formula':<12} {'charge':>6} {'size':>5}  atoms"]
         for label, atoms in enumerate(self.fragments):
             names = formula(topology.numbers[atom] for atom in atoms)
             charge = sum(topology.formal_charges[atom] for atom in atoms)
             listed = " ".join(str(atom) for atom in atoms)
-            lines.append(f"{label:>8}  {names:<12} {charge:>+6d} {len(atoms):>5}  {listed}")
+            lines.append(f"{label:>8}  {names:<12} {_signed(charge):>6} {len(atoms):>5}  {listed}")
         return "\n".join(lines)
 
 
@@ -273,6 +274,11 @@ def fragment(
     fragments = merge_groups(topology, groups, positions=points, box=box, rules=rules)
     parents = spanning_tree(topology, fragments, positions=points, box=box)
     return Fragmentation(topology, config, groups, fragments, parents)
+
+
+def _signed(charge: int) -> str:
+    """Return a charge with its sign, zero without."""
+    return f"{charge:+d}" if charge else "0"
 
 
 def _index_of_parts(parts: tuple[tuple[int, ...], ...], n_atoms: int) -> NDArray[np.int64]:

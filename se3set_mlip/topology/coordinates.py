@@ -6,8 +6,8 @@ included. A few rules make this chemistry:
 - hydrogen has one bond, to the atom that is nearest in units of the sum of radii, and it may be
   longer (1.5), so that a proton on its way between two oxygen atoms belongs to the nearer;
 - halogens may be farther from other elements (1.35);
-- two halogens, or two atoms of the third row and beyond, must be nearer (1.15): over a shared carbon
-  or oxygen atom, as in P-O-P, such atoms come close without a bond;
+- two halogens, or two atoms of the third row and beyond, must be nearer (1.15): across a carbon
+  or oxygen atom that they share, as in P-O-P, they come close without a bond;
 - an atom with more neighbours than its element can have loses those that are clearly longer than
   a bond (as across a bicyclopentane cage), or is an error;
 - lithium is an ion and has none.

@@ -7,6 +7,7 @@ nothing but its position to see the same batches.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from se3set_mlip.errors import Se3SetError
@@ -132,8 +133,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def epoch_order(n_samples: int, *, seed: int, epoch: int) -> list[int]:
     """Return the order of the samples in an epoch: a permutation given by seed and epoch."""
-    generator = torch.Generator().manual_seed((seed << 32) + epoch)
-    order: list[int] = torch.randperm(n_samples, generator=generator).tolist()
+    order: list[int] = np.random.default_rng([seed, epoch]).permutation(n_samples).tolist()
     return order
 
 

@@ -293,7 +293,7 @@ def read_training_config(path: str | Path) -> TrainingConfig:
         When PyYAML is not installed.
     """
     try:
-        import yaml
+        import yaml  # noqa: PLC0415 - optional
     except ImportError as error:
         raise MissingDependencyError(
             "reading a YAML file needs PyYAML; install it with `pip install pyyaml`"

@@ -41,7 +41,7 @@ class Frame:
     forces: FloatArray | None
     """(n_atoms, 3), eV/Å."""
     stress: FloatArray | None
-    """(3, 3), eV/Å³, ASE's sign."""
+    """(3, 3), eV/Å³, ASE's sign; None also where it is undefined (not periodic in all ways)."""
 
     @property
     def identity(self) -> str:
@@ -149,7 +149,7 @@ def read_frames(path: str | Path, labels: LabelConfig) -> FrameFile:
             atoms=atoms,
             energy=None if energy is None else float(energy),
             forces=readers["forces"](atoms, name),
-            stress=readers["stress"](atoms, name),
+            stress=readers["stress"](atoms, name) if np.all(atoms.pbc) else None,
         )
         if len(atoms) == 1 and not np.any(atoms.pbc):
             isolated.append(frame)

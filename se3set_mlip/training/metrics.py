@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from se3set_mlip.elements import SYMBOLS
-from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.batches import Batch
 from se3set_mlip.training.config import LossConfig
 from se3set_mlip.training.labels import FloatArray
@@ -39,7 +38,7 @@ class Predictions:
 
 
 def predict(
-    module: PotentialModule, batches: Sequence[Batch], *, device: torch.device
+    module: torch.nn.Module, batches: Sequence[Batch], *, device: torch.device
 ) -> Predictions:
     """Evaluate a module on labelled batches.
 
@@ -74,7 +73,7 @@ def predict(
 
 
 def _append_batch(
-    columns: dict[str, list[FloatArray]], module: PotentialModule, batch: Batch
+    columns: dict[str, list[FloatArray]], module: torch.nn.Module, batch: Batch
 ) -> None:
     """Add labels and predictions of one batch, where there are labels."""
     labels = batch.labels

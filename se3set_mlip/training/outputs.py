@@ -2,15 +2,12 @@
 
 import csv
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from se3set_mlip.configuration import config_to_dict
 from se3set_mlip.errors import ConfigError
-from se3set_mlip.potential.checkpoint import save_checkpoint
-from se3set_mlip.potential.potential import Potential
 from se3set_mlip.training.config import TrainingConfig
 from se3set_mlip.training.setup import TrainingData
 from se3set_mlip.training.state import STATE_FILE, write_atomically, write_json
@@ -128,13 +125,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def save_potential(potential: Potential, path: Path) -> None:
-    """Write a potential so that a kill at any time leaves the old file or the new one."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    save_checkpoint(temporary, potential)
-    temporary.replace(path)
 
 
 def write_log(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -72,13 +72,18 @@ def check_energies(frames: Sequence[Frame], references: Mapping[int, float]) -> 
 
 
 def _guess_unit(energy: float, expected: float, n_atoms: float) -> str:
-    """Return words on the unit in which an energy would agree with the reference energies."""
+    """Return words on the unit in which an energy would agree best with the reference energies."""
+    if energy * expected <= 0.0:
+        return ""
+    guesses: list[tuple[float, float, str]] = []
     for unit, factor in EV_PER_ENERGY_UNIT.items():
-        if unit != "eV" and abs(energy * factor - expected) / n_atoms < MAXIMUM_BINDING_EV_PER_ATOM:
-            return f": the energy may be in {unit}"
-        if unit != "eV" and abs(energy - expected * factor) / n_atoms < MAXIMUM_BINDING_EV_PER_ATOM:
-            return f": the reference energies may be in {unit}"
-    return ""
+        for ratio, gap, whose in (
+            (energy * factor / expected, energy * factor - expected, "energy"),
+            (energy / (expected * factor), energy - expected * factor, "reference energies"),
+        ):
+            guesses.append((abs(math.log(ratio)), abs(gap), f": the {whose} may be in {unit}"))
+    _, difference, words = min(guesses)
+    return words if difference / n_atoms < MAXIMUM_BINDING_EV_PER_ATOM else ""
 
 
 def _check_size(frames: Sequence[Frame], energies: FloatArray, all_electron: FloatArray) -> None:

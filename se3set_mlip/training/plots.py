@@ -21,8 +21,8 @@ _RESOLUTION_DPI = 150
 def _figure(width: float, height: float) -> Any:
     """Return an empty figure that needs no display."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
+        from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError as error:
         raise MissingDependencyError(
             "plots need matplotlib; install it with `pip install matplotlib`"
@@ -44,7 +44,7 @@ def _style(axes: Any, xlabel: str, ylabel: str) -> None:
 
 def _plain_ticks(axes: Any) -> None:
     """Label a logarithmic axis with plain numbers, and enough of them."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator  # noqa: PLC0415 - optional
 
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

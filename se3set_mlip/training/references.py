@@ -10,6 +10,7 @@ import numpy as np
 
 from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError, DatasetError
+from se3set_mlip.potential.reference_energies import fit_reference_energies
 from se3set_mlip.training.datasets import Frame, read_frames
 from se3set_mlip.training.labels import FloatArray, LabelConfig
 
@@ -34,11 +35,8 @@ def with_energies(frames: Sequence[Frame]) -> tuple[tuple[Frame, ...], FloatArra
     return labelled, np.array([frame.energy for frame in labelled], dtype=np.float64)
 
 
-def fit_reference_energies(frames: Sequence[Frame]) -> dict[int, float]:
-    """Fit e_Z to total energies by least squares of the compositions.
-
-    Structures of one composition do not determine the e_Z one by one; of all solutions the one of
-    least norm is returned, whose sum over a structure is as good as that of any other.
+def fitted_energies(frames: Sequence[Frame]) -> dict[int, float]:
+    """Return e_Z by least squares; see :mod:`se3set_mlip.potential.reference_energies`.
 
     Raises
     ------
@@ -51,10 +49,7 @@ def fit_reference_energies(frames: Sequence[Frame]) -> dict[int, float]:
             "reference energies cannot be fitted: no structure has an energy; give them in "
             "data.reference_energies"
         )
-    elements = elements_of(labelled)
-    counts = composition_matrix(labelled, elements)
-    solution = np.linalg.lstsq(counts, energies, rcond=None)[0]
-    return {number: float(energy) for number, energy in zip(elements, solution, strict=True)}
+    return fit_reference_energies([frame.atoms.numbers for frame in labelled], energies)
 
 
 def isolated_atom_energies(atoms: Sequence[Frame], *, where: str) -> dict[int, float]:
@@ -134,7 +129,7 @@ def reference_energies(
     if isinstance(choice, Mapping):
         found = _from_mapping(choice)
     elif choice == "fit":
-        found = fit_reference_energies(frames)
+        found = fitted_energies(frames)
     elif choice == "isolated_atoms":
         found = isolated_atom_energies(isolated_atoms, where="the training files")
     else:

@@ -13,14 +13,14 @@ import torch
 
 from se3set_mlip.configuration import config_to_dict
 from se3set_mlip.errors import DatasetError
-from se3set_mlip.potential.checkpoint import load_checkpoint
+from se3set_mlip.potential.checkpoint import load_checkpoint, save_checkpoint
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.training.batches import fixed_batches, make_samples
 from se3set_mlip.training.config import TrainingConfig
 from se3set_mlip.training.datasets import Frame, read_frames
 from se3set_mlip.training.labels import LabelConfig
 from se3set_mlip.training.metrics import Metrics, Predictions, compute_metrics, predict
-from se3set_mlip.training.outputs import BEST_FILE, REPORT_FILE, save_potential
+from se3set_mlip.training.outputs import BEST_FILE, REPORT_FILE
 from se3set_mlip.training.plots import plot_learning_curve, plot_parity
 from se3set_mlip.training.setup import TrainingData
 from se3set_mlip.training.state import Progress, write_json
@@ -172,7 +172,7 @@ def _write_metrics_into(potential: Potential, metrics: dict[str, Metrics], path:
         if isinstance(value, float)
     }
     metadata = replace(potential.metadata, metrics=flat)
-    save_potential(Potential(potential.module, potential.config, metadata), path)
+    save_checkpoint(path, Potential(potential.module, potential.config, metadata))
 
 
 def _hardware(device: str) -> dict[str, Any]:

@@ -91,8 +91,6 @@ def load_data(config: TrainingConfig, *, echo: Callable[[str], None]) -> Trainin
             missing=data.missing_labels,
         )
     everything = (*training, *validation, *(frame for frames in test.values() for frame in frames))
-    if any(stage.stress_weight > 0.0 for stage in stages):
-        _check_volumes((*training, *validation))
     known = config.potential.model.elements
     unknown = [z for z in elements_of(everything) if z not in known]
     if unknown:
@@ -113,16 +111,6 @@ def load_data(config: TrainingConfig, *, echo: Callable[[str], None]) -> Trainin
         isolated_atoms=tuple(atom for file in training_files for atom in file.isolated_atoms),
         files=(*training_files, *validation_files, *test_files),
     )
-
-
-def _check_volumes(frames: Sequence[Frame]) -> None:
-    """Raise DatasetError for a structure whose stress is undefined."""
-    flat = [frame.name for frame in frames if abs(frame.atoms.cell.volume) == 0.0]
-    if flat:
-        raise DatasetError(
-            f"{len(flat)} structures have no cell volume (first: {flat[0]}), so their stress is "
-            "undefined; set loss.stress_weight to 0 or train on periodic structures only"
-        )
 
 
 def build_potential(

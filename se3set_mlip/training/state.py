@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from se3set_mlip.errors import ArtifactError
-from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.schedule import MovingAverage
 
 STATE_FILE = "state.pt"
@@ -62,7 +61,7 @@ def save_state(
     folder: Path,
     progress: Progress,
     *,
-    module: PotentialModule,
+    module: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     average: MovingAverage,
     fingerprint: Mapping[str, Any],
@@ -127,7 +126,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 def restore_state(
     state: Mapping[str, Any],
     *,
-    module: PotentialModule,
+    module: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     average: MovingAverage,
 ) -> Progress:

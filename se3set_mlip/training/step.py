@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 
 from se3set_mlip.errors import DatasetError
-from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.batches import Batch
 from se3set_mlip.training.config import LossConfig
 from se3set_mlip.training.loss import LossWeights, compute_loss
@@ -20,7 +19,7 @@ class StepResult(NamedTuple):
 
 
 def training_step(
-    module: PotentialModule,
+    module: torch.nn.Module,
     batch: Batch,
     *,
     optimizer: torch.optim.Optimizer,
@@ -60,7 +59,7 @@ def training_step(
     loss_value = value.item()
     _check_finite("loss", loss_value, batch, step)
     optimizer.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     limit = float("inf") if gradient_clip_norm is None else gradient_clip_norm
     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), limit).item()
     _check_finite("gradient norm", norm, batch, step)

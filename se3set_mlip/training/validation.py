@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from se3set_mlip.potential.checkpoint import save_checkpoint
 from se3set_mlip.training.metrics import Metrics, compute_metrics, predict, validation_score
-from se3set_mlip.training.outputs import BEST_FILE, LAST_FILE, save_potential, write_log
+from se3set_mlip.training.outputs import BEST_FILE, LAST_FILE, write_log
 from se3set_mlip.training.report import write_report
 from se3set_mlip.training.run import Run
 from se3set_mlip.training.setup import TrainingData
@@ -50,7 +51,7 @@ def _validate(run: Run) -> Metrics:
         score = validation_score(metrics, run.config.loss)
         if score < run.progress.best_loss:
             run.progress.best_loss, run.progress.best_step = score, run.progress.step
-            save_potential(run.potential, run.folder / BEST_FILE)
+            save_checkpoint(run.folder / BEST_FILE, run.potential)
     return metrics
 
 
@@ -60,7 +61,7 @@ def finish(run: Run, data: TrainingData, *, echo: Callable[[str], None]) -> dict
     if not (run.folder / BEST_FILE).is_file():
         _validate(run)  # stopped by its time limit before the first validation
     with run.average.applied(module):
-        save_potential(run.potential, run.folder / LAST_FILE)
+        save_checkpoint(run.folder / LAST_FILE, run.potential)
     metrics = write_report(run.folder, run.config, data, run.progress, echo=echo)
     if run.progress.step >= run.n_steps:
         run.progress.finished = True

@@ -1,0 +1,1 @@
+"""Simulation programs that a potential drives: ASE and OpenMM."""

@@ -1,0 +1,1 @@
+"""TorchScript files of a potential, and loading of any model file."""

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from se3set_mlip.errors import Se3SetError
+from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import System
-from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.training.datasets import Frame
+from se3set_mlip.training.fragmenting import find_fragments
 
 
 class Labels(NamedTuple):
@@ -83,7 +84,9 @@ def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
     )
 
 
-def make_samples(potential: Potential, frames: Sequence[Frame]) -> list[Sample]:
+def make_samples(
+    potential: Potential, frames: Sequence[Frame], *, all_fragments: bool = False
+) -> list[Sample]:
     """Find fragments and build tensors, once, on the CPU.
 
     Parameters
@@ -92,29 +95,46 @@ def make_samples(potential: Potential, frames: Sequence[Frame]) -> list[Sample]:
         Gives the fragmentation, the dtype, and the checks of the structures.
     frames
         Labelled structures.
+    all_fragments
+        Whether a structure that holds the bonds of several topologies becomes several samples; see
+        :mod:`.fragmenting`.
+
+    Returns
+    -------
+    list of Sample
+        In the order of the structures; one for each without ``all_fragments``.
 
     Raises
     ------
     TopologyError, InputError
         For structures that the potential cannot take; the message names the structure.
     """
-    cache = FragmentCache(potential.config.fragmentation)
     samples: list[Sample] = []
-    for frame in frames:
-        atoms = frame.atoms
-        try:
-            system = potential.system(
-                atoms.numbers,
-                atoms.positions,
-                cache.find(atoms),
-                cell=atoms.cell.array if atoms.pbc.any() else None,
-                pbc=atoms.pbc if atoms.pbc.any() else None,
-            )
-        except Se3SetError as error:
-            raise type(error)(f"{frame.name}: {error}") from error
-        system = System(*(tensor.cpu() for tensor in system))
-        samples.append(Sample(frame.name, system, make_labels(frame, system.positions.dtype)))
+    found = find_fragments(frames, potential.config.fragmentation, all_that_hold=all_fragments)
+    for frame, fragmentations in zip(frames, found, strict=True):
+        labels = make_labels(frame, potential.dtype)
+        for number, fragmentation in enumerate(fragmentations, start=1):
+            system = _make_system(potential, frame, fragmentation)
+            name = frame.name if number == 1 else f"{frame.name} with fragments {number}"
+            samples.append(Sample(name, system, labels))
     return samples
+
+
+def _make_system(potential: Potential, frame: Frame, fragmentation: Fragmentation) -> System:
+    """Return the tensors of one structure, on the CPU."""
+    atoms = frame.atoms
+    periodic = bool(np.any(atoms.pbc))
+    try:
+        system = potential.system(
+            atoms.numbers,
+            atoms.positions,
+            fragmentation,
+            cell=np.asarray(atoms.cell) if periodic else None,
+            pbc=atoms.pbc if periodic else None,
+        )
+    except Se3SetError as error:
+        raise type(error)(f"{frame.name}: {error}") from error
+    return System(*(tensor.cpu() for tensor in system))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -65,6 +65,9 @@ class DataConfig:
     """Energy of each element: symbol -> eV; ``"fit"`` (least squares of the compositions);
     ``"isolated_atoms"`` (single-atom structures in the training files); or a path to a file of
     isolated atoms."""
+    all_fragments: bool = True
+    """Train on a structure once for each topology whose bonds it holds, as in a proton transfer;
+    see :mod:`.fragmenting`."""
     shift_to_mean: bool = True
     """Add the mean residual energy per atom of the training set to every reference energy. The
     network then learns only differences between structures, which is best for bound molecules; the

@@ -52,7 +52,12 @@ def prepare_run(
     potential = build_potential(config, data, echo=echo)
     potential.module.train()
     settings = config.optimizer
-    samples = make_samples(potential, data.training)
+    samples = make_samples(potential, data.training, all_fragments=config.data.all_fragments)
+    if len(samples) > len(data.training):
+        echo(
+            f"{len(samples) - len(data.training)} training structures hold the bonds of two "
+            "topologies and are used with the fragments of both"
+        )
     validation = fixed_batches(
         make_samples(potential, data.validation), config.run.evaluation_batch_size
     )

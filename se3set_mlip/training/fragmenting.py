@@ -1,0 +1,115 @@
+"""The structures of a dataset become fragments, each by its own bonds.
+
+So the order of a file does not matter. In dynamics, though, a topology is kept as long as its bonds
+hold, and a proton between two oxygen atoms may then be nearer to the one that it is not bonded to.
+Structures that hold the bonds of several topologies of their dataset can therefore be trained on
+with the fragments of each: the potential learns one energy for all of them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from se3set_mlip.errors import Se3SetError, TopologyError
+from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig
+from se3set_mlip.potential.fragment_cache import FragmentCache, total_charge
+from se3set_mlip.topology.molecule import Topology
+from se3set_mlip.training.datasets import Frame
+
+
+def find_fragments(
+    frames: Sequence[Frame], config: FragmentationConfig, *, all_that_hold: bool
+) -> list[tuple[Fragmentation, ...]]:
+    """Find the fragments of structures.
+
+    Parameters
+    ----------
+    frames
+        Structures; ``atoms.info["charge"]`` is honoured.
+    config
+        Settings of the fragments.
+    all_that_hold
+        Whether to add the fragments of other topologies of the same atoms, with as many bonds,
+        where these bonds hold.
+
+    Returns
+    -------
+    list
+        For each structure one fragmentation or more, its own first. A structure whose bonds cannot
+        be perceived takes the fragments of another one of the same atoms whose bonds it holds.
+
+    Raises
+    ------
+    Se3SetError
+        When a structure has no fragments; kind and message are those of the perception, with the
+        name of the structure.
+    """
+    cache = FragmentCache(config)
+    known: dict[tuple[bytes, int], list[Fragmentation]] = {}
+    own = [_perceive(frame, cache) for frame in frames]
+    for frame, found in zip(frames, own, strict=True):
+        others = known.setdefault(_key(frame), [])
+        if isinstance(found, Fragmentation) and not any(_same(found, other) for other in others):
+            others.append(found)
+    return [
+        _choose(frame, found, known[_key(frame)], all_that_hold=all_that_hold)
+        for frame, found in zip(frames, own, strict=True)
+    ]
+
+
+def _key(frame: Frame) -> tuple[bytes, int]:
+    """Return what structures must share to share fragments: their atoms, in order, and charge."""
+    return np.asarray(frame.atoms.numbers, dtype=np.int64).tobytes(), total_charge(frame.atoms)
+
+
+def _box(atoms: Any) -> dict[str, Any]:
+    """Return cell and periodicity as the topology's functions take them."""
+    return {"cell": np.asarray(atoms.cell), "pbc": atoms.pbc} if np.any(atoms.pbc) else {}
+
+
+def _same(first: Fragmentation, second: Fragmentation) -> bool:
+    """Return whether the network cannot tell two fragmentations apart."""
+    return first.fragments == second.fragments and first.groups == second.groups
+
+
+def _perceive(frame: Frame, cache: FragmentCache) -> Fragmentation | TopologyError:
+    """Return the fragments of one structure by its own bonds, or why there are none."""
+    atoms = frame.atoms
+    try:
+        topology = Topology.from_coordinates(
+            np.asarray(atoms.numbers), atoms.positions, total_charge(atoms), **_box(atoms)
+        )
+        return cache.find(atoms, topology=topology)
+    except TopologyError as error:
+        return error
+    except Se3SetError as error:
+        raise type(error)(f"{frame.name}: {error}") from error
+
+
+def _choose(
+    frame: Frame,
+    own: Fragmentation | TopologyError,
+    known: Sequence[Fragmentation],
+    *,
+    all_that_hold: bool,
+) -> tuple[Fragmentation, ...]:
+    """Return the fragmentations of one structure."""
+    if isinstance(own, Fragmentation) and not all_that_hold:
+        return (own,)
+    holding = [
+        other
+        for other in known
+        if other.topology.bonds_hold(frame.atoms.positions, **_box(frame.atoms))
+    ]
+    if isinstance(own, Fragmentation):
+        n_bonds = len(own.topology.bonds)
+        others = (
+            other
+            for other in holding
+            if len(other.topology.bonds) == n_bonds and not _same(own, other)
+        )
+        return (own, *others)
+    if not holding:
+        raise TopologyError(f"{frame.name}: {own}") from own
+    return tuple(holding if all_that_hold else holding[:1])

@@ -20,10 +20,16 @@ potential = s3.load(arguments.model)
 results = potential.evaluate(structures, forces=True, batch_size=10)
 
 energy_errors = np.array(
-    [result.energy - atoms.info["REF_energy"] for result, atoms in zip(results, structures)]
+    [
+        result.energy - atoms.info["REF_energy"]
+        for result, atoms in zip(results, structures, strict=True)
+    ]
 )
 force_errors = np.concatenate(
-    [result.forces - atoms.arrays["REF_forces"] for result, atoms in zip(results, structures)]
+    [
+        result.forces - atoms.arrays["REF_forces"]
+        for result, atoms in zip(results, structures, strict=True)
+    ]
 )
 print(f"{len(structures)} structures")
 print(f"energy RMSE {1000 * np.sqrt(np.mean(energy_errors**2)):.2f} meV")

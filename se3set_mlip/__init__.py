@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from se3set_mlip.engines.ase_calculator import SE3SetCalculator
     from se3set_mlip.export.loading import load
     from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig, fragment
-    from se3set_mlip.potential.published import reproduce_published
     from se3set_mlip.potential.potential import Evaluation, Potential
+    from se3set_mlip.potential.published import reproduce_published
     from se3set_mlip.topology.molecule import Topology
 
 __version__ = "0.1.0"

@@ -1,7 +1,6 @@
-"""Structures for the command line: a file or a SMILES string becomes atoms with their chemistry.
+"""Structures for the command line: a file or a SMILES string becomes atoms with coordinates.
 
-What is known of the chemistry travels in ``atoms.info`` ("smiles", "charge"), where the fragment
-cache and the calculator look for it.
+A charge travels in ``atoms.info["charge"]``, where whatever needs the chemistry looks for it.
 """
 
 from pathlib import Path
@@ -46,7 +45,7 @@ def read_structure(path: Path, *, index: int = -1, charge: int | None = None) ->
     return atoms
 
 
-def structure_from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:
+def structure_from_smiles(smiles: str, *, seed: int = 0) -> tuple[ase.Atoms, Topology]:
     """Make coordinates for a molecule: distance geometry, then a force field where one fits.
 
     Parameters
@@ -55,6 +54,13 @@ def structure_from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:
         One molecule, or several; hydrogens are added.
     seed
         Seed of the embedding.
+
+    Returns
+    -------
+    ase.Atoms
+        The coordinates.
+    Topology
+        The chemistry, atoms in the same order.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def structure_from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:
     )
     atoms.info["smiles"] = smiles
     atoms.info["charge"] = topology.charge
-    return atoms
+    return atoms, topology
 
 
 def _mol_with_stereochemistry(smiles: str) -> Chem.Mol:
@@ -93,24 +99,3 @@ def _mol_with_stereochemistry(smiles: str) -> Chem.Mol:
     if any(map_numbers):
         mol = Chem.RenumberAtoms(mol, sorted(range(len(map_numbers)), key=map_numbers.__getitem__))
     return mol
-
-
-def known_topology(atoms: ase.Atoms) -> Topology:
-    """Return the topology of atoms: from their SMILES if they carry one, else from coordinates.
-
-    Raises
-    ------
-    TopologyError
-        If the chemistry cannot be determined.
-    InputError
-        If atoms cannot be right: coincident, not finite, unknown elements.
-    """
-    if "smiles" in atoms.info:
-        return Topology.from_smiles(atoms.info["smiles"])
-    return Topology.from_coordinates(
-        atoms.numbers,
-        atoms.positions,
-        int(atoms.info.get("charge", 0)),
-        cell=atoms.cell.array,
-        pbc=atoms.pbc,
-    )

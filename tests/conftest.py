@@ -10,6 +10,12 @@ import hypothesis
 import pytest
 import torch
 
+from se3set_mlip.model.config import ModelConfig
+from se3set_mlip.potential.checkpoint import save_checkpoint
+from se3set_mlip.potential.config import PotentialConfig
+from se3set_mlip.potential.potential import Metadata, Potential
+from se3set_mlip.potential.potential_module import PotentialModule
+
 torch.set_num_threads(1)  # xdist fills the cores; sums come out the same everywhere
 
 hypothesis.settings.register_profile("se3set", deadline=None, derandomize=True)
@@ -27,14 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_potential():
+def tiny_potential() -> Potential:
     """A potential for H, C and O with small random weights: quick, and without chemistry."""
-    from se3set_mlip.model.config import ModelConfig
-    from se3set_mlip.potential.config import PotentialConfig
-    from se3set_mlip.potential.potential import Metadata, Potential
-    from se3set_mlip.potential.potential_module import PotentialModule
-
-    torch.manual_seed(7)
     config = PotentialConfig(
         model=ModelConfig(
             elements=(1, 6, 8),
@@ -49,17 +49,17 @@ def tiny_potential():
             radial_hidden=(8,),
         )
     )
-    module = PotentialModule(config, dtype=torch.float64)
-    module.set_energies(reference={1: -13.5, 6: -1027.0, 8: -2038.0}, scale=0.5)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        module = PotentialModule(config, dtype=torch.float64)
+    module.set_energies(reference={1: -13.5, 6: -1027.0, 8: -2038.0}, scale=0.002)
     metadata = Metadata(level_of_theory="random weights", description="for tests")
     return Potential(module.eval(), config, metadata)
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(tiny_potential: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of the tiny potential."""
-    from se3set_mlip.potential.checkpoint import save_checkpoint
-
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_checkpoint(path, tiny_potential)
     return path

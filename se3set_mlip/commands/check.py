@@ -27,6 +27,7 @@ from se3set_mlip.testing import run_checks
 @click.pass_context
 def check_command(
     context: click.Context,
+    /,
     *,
     model: Path,
     full: bool,
@@ -39,8 +40,10 @@ def check_command(
 
     Exits with 1 if a check fails.
     """
-    atoms = read_atoms(structure.pop("structure"), **structure)
-    results = run_checks(load(model, device=device, dtype=dtype), atoms, quick=not full)
+    atoms, topology = read_atoms(structure.pop("structure"), **structure)
+    results = run_checks(
+        load(model, device=device, dtype=dtype), atoms, topology=topology, quick=not full
+    )
     width = max(len(result.name) for result in results)
     click.echo(f"{'check':{width}}    measured     allowed")
     for result in results:
@@ -49,7 +52,8 @@ def check_command(
             f"{result.name:{width}}  {result.measured:10.3e}  {result.allowed:10.3e}  {verdict}"
         )
     if json_file is not None:
-        content = json.dumps([asdict(result) for result in results], indent=2)
+        entries = [asdict(result) | {"passed": result.passed} for result in results]
+        content = json.dumps(entries, indent=2)
         json_file.write_text(content + "\n", encoding="utf-8")
     if not all(result.passed for result in results):
         context.exit(1)

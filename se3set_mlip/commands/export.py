@@ -43,8 +43,8 @@ def export_command(
         export_generic(potential, output, dtype=dtype)
         click.echo(f"written to {output}: any system of the model's elements, in eV and Å")
         return
-    atoms = read_atoms(path, **structure)
-    fragmentation = FragmentCache(potential.config.fragmentation).find(atoms)
+    atoms, topology = read_atoms(path, **structure)
+    fragmentation = FragmentCache(potential.config.fragmentation).find(atoms, topology=topology)
     periodic = bool(atoms.pbc.all())
     export_bound(potential, output, fragmentation, periodic=periodic, dtype=dtype)
     kind = "periodic" if periodic else "isolated"

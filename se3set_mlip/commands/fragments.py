@@ -7,8 +7,9 @@ import click
 
 from se3set_mlip.commands.options import NEW_FILE, read_atoms, structure_options
 from se3set_mlip.fragments.drawing import draw_fragments
-from se3set_mlip.fragments.fragmentation import PRESETS, fragment
-from se3set_mlip.structures import describe_hyperedges, known_topology
+from se3set_mlip.fragments.fragmentation import PRESETS
+from se3set_mlip.hyperedges import describe_hyperedges
+from se3set_mlip.potential.fragment_cache import FragmentCache
 
 
 @click.command("fragments")
@@ -25,11 +26,10 @@ from se3set_mlip.structures import describe_hyperedges, known_topology
 @click.option("--draw", type=NEW_FILE, help="Draw the molecule with its fragments coloured (.png).")
 def fragments_command(*, preset: str, cutoff: float, draw: Path | None, **structure: Any) -> None:
     """List the fragments and hyperedges of STRUCTURE (a file, or --smiles)."""
-    atoms = read_atoms(structure.pop("structure"), **structure)
-    topology = known_topology(atoms)
-    found = fragment(topology, atoms.positions, preset=preset, cell=atoms.cell.array, pbc=atoms.pbc)
-    for line in describe_hyperedges(found, atoms, cutoff_angstrom=cutoff):
-        click.echo(line)
+    atoms, topology = read_atoms(structure.pop("structure"), **structure)
+    found = FragmentCache(PRESETS[preset]).find(atoms, topology=topology)
+    click.echo(found.describe())
+    click.echo(describe_hyperedges(found, atoms, cutoff_angstrom=cutoff))
     if draw is not None:
         draw_fragments(found, draw)
         click.echo(f"drawn in {draw}")

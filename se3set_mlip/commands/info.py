@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from se3set_mlip.commands.options import EXISTING_FILE
-from se3set_mlip.export.loading import describe_file
+from se3set_mlip.model_files import describe_file
 
 
 @click.command("info")

@@ -9,6 +9,7 @@ import click
 
 from se3set_mlip.errors import InputError
 from se3set_mlip.structures import read_structure, structure_from_smiles
+from se3set_mlip.topology.molecule import Topology
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,8 +64,8 @@ def structure_options(command: Command) -> Command:
 
 def read_atoms(
     structure: Path | None, *, smiles: str | None, index: int, charge: int | None
-) -> ase.Atoms:
-    """Return the structure that the options name.
+) -> tuple[ase.Atoms, Topology | None]:
+    """Return the structure that the options name, and its chemistry where they say it.
 
     Raises
     ------
@@ -76,12 +77,12 @@ def read_atoms(
     if (structure is None) == (smiles is None):
         raise InputError("name one structure: either a file, or --smiles SMILES")
     if smiles is not None:
-        atoms = structure_from_smiles(smiles)
-        if charge not in (None, atoms.info["charge"]):
+        atoms, topology = structure_from_smiles(smiles)
+        if charge not in (None, topology.charge):
             raise InputError(
-                f"--charge {charge}, but the charges of {smiles!r} sum to {atoms.info['charge']}; "
+                f"--charge {charge}, but the charges of {smiles!r} sum to {topology.charge}; "
                 "write the charges into the SMILES"
             )
-        return atoms
+        return atoms, topology
     assert structure is not None
-    return read_structure(structure, index=index, charge=charge)
+    return read_structure(structure, index=index, charge=charge), None

@@ -52,6 +52,7 @@ _DEFAULTS = DynamicsConfig()
 @click.pass_context
 def relax_command(
     context: click.Context,
+    /,
     *,
     model: Path,
     output: Path,
@@ -68,7 +69,7 @@ def relax_command(
 
     Exits with 1 if the forces are still too large after the last step.
     """
-    atoms = read_atoms(structure.pop("structure"), **structure)
+    atoms, topology = read_atoms(structure.pop("structure"), **structure)
     potential = load(model, device=device, dtype=dtype)
     click.echo("  step    energy (eV)    largest force (eV/Å)")
 
@@ -82,6 +83,7 @@ def relax_command(
         max_steps=steps,
         optimizer=optimizer,
         cell=cell,
+        topology=topology,
         trajectory=trajectory,
         on_step=report,
     )
@@ -172,7 +174,7 @@ def md_command(
         seed=seed,
         keep_velocities=keep_velocities,
     )
-    atoms = read_atoms(structure.pop("structure"), **structure)
+    atoms, topology = read_atoms(structure.pop("structure"), **structure)
     potential = load(model, device=device, dtype=dtype)
     engine_function = find_engine(engine)
     tqdm.write(
@@ -189,6 +191,7 @@ def md_command(
             atoms,
             config,
             engine=engine_function,
+            topology=topology,
             trajectory=trajectory,
             on_sample=report,
         )

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -26,6 +27,7 @@ from se3set_mlip.training import LabelConfig, evaluate_file, read_training_confi
 @click.pass_context
 def train_command(
     context: click.Context,
+    /,
     *,
     config: Path,
     resume: bool,
@@ -40,7 +42,7 @@ def train_command(
     """
     settings = read_training_config(config)
     given = {"output_dir": output_dir, "seed": seed, "device": device}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings = replace(settings, run=replace(settings.run, **changes))
     try:
         result = train(settings, resume=resume)

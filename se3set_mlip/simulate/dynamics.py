@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ase
-import ase.io
 import numpy as np
 from numpy.typing import NDArray
 
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.units import MEV_PER_EV
 
@@ -191,7 +191,7 @@ def run_dynamics(
     topology
         Chemistry, if known; else it is perceived from the coordinates.
     trajectory
-        File for all samples in a format of ASE (``.traj``, ``.xyz``); an old one is replaced.
+        File for all samples in a format of ASE (``.traj``, ``.xyz``), see :mod:`.trajectory`.
     on_sample
         Called with each sample and the record up to it.
 
@@ -204,29 +204,34 @@ def run_dynamics(
     InputError
         If the energy is no longer finite.
     """
-    measured: list[tuple[float, float, float, float]] = []
+    measured: list[tuple[float, ...]] = []
     start = time.perf_counter()
-    if trajectory is not None:
-        trajectory.unlink(missing_ok=True)
-    for sample in engine(potential, atoms, config, topology):
-        if not np.isfinite(sample.total_energy):
-            raise InputError(
-                f"the energy is {sample.total_energy} at {sample.time_ps:.4f} ps; the structure "
-                "exploded: relax it first, take a shorter time step, or check that the potential "
-                "was trained on such structures"
+    with open_trajectory(trajectory) as write:
+        for sample in engine(potential, atoms, config, topology):
+            if not np.isfinite(sample.total_energy):
+                raise InputError(
+                    f"the energy is {sample.total_energy} at {sample.time_ps:.4f} ps; the "
+                    "structure exploded: relax it first, take a shorter time step, or check that "
+                    "the potential was trained on such structures"
+                )
+            measured.append(
+                (
+                    sample.time_ps,
+                    sample.potential_energy,
+                    sample.kinetic_energy,
+                    sample.temperature_kelvin,
+                )
             )
-        measured.append(
-            (
-                sample.time_ps,
-                sample.potential_energy,
-                sample.kinetic_energy,
-                sample.temperature_kelvin,
+            write(sample.atoms)
+            times, potentials, kinetics, temperatures = np.array(measured).T
+            record = DynamicsRecord(
+                times_ps=times,
+                potential_energies=potentials,
+                kinetic_energies=kinetics,
+                temperatures_kelvin=temperatures,
+                wall_seconds=time.perf_counter() - start,
+                final=sample.atoms,
             )
-        )
-        if trajectory is not None:
-            ase.io.write(trajectory, sample.atoms, append=True)
-        columns = np.array(measured).T
-        record = DynamicsRecord(*columns, time.perf_counter() - start, sample.atoms)
-        if on_sample is not None:
-            on_sample(sample, record)
+            if on_sample is not None:
+                on_sample(sample, record)
     return record

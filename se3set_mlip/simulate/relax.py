@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ase
-import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
@@ -14,6 +13,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.topology.molecule import Topology
 
 OPTIMIZERS = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
@@ -64,7 +64,7 @@ def relax(
     topology
         Chemistry, if known; else it is perceived from the coordinates.
     trajectory
-        File for all steps in a format of ASE (``.traj``, ``.xyz``); an old one is replaced.
+        File for all steps in a format of ASE (``.traj``, ``.xyz``), see :mod:`.trajectory`.
     on_step
         Called with the number of the step, the energy (eV) and the largest force (eV/Å).
 
@@ -89,16 +89,14 @@ def relax(
         potential, device=potential.device, dtype=potential.dtype, topology=topology
     )
     driver = OPTIMIZERS[optimizer](FrechetCellFilter(moving) if cell else moving, logfile=None)
-    if trajectory is not None:
-        trajectory.unlink(missing_ok=True)
     converged = False
-    for step, is_converged in enumerate(driver.irun(fmax=max_force, steps=max_steps)):
-        frozen = _with_results(moving)
-        if trajectory is not None:
-            ase.io.write(trajectory, frozen, append=True)
-        if on_step is not None:
-            on_step(step, float(frozen.get_potential_energy()), _longest(frozen))
-        converged = bool(is_converged)
+    with open_trajectory(trajectory) as write:
+        for step, is_converged in enumerate(driver.irun(fmax=max_force, steps=max_steps)):
+            frozen = _with_results(moving)
+            write(frozen)
+            if on_step is not None:
+                on_step(step, float(frozen.get_potential_energy()), _longest(frozen))
+            converged = bool(is_converged)
     return Relaxation(
         atoms=frozen,
         converged=converged,

@@ -33,7 +33,7 @@ def record_of(times, potential, kinetic, atoms) -> DynamicsRecord:
 
 def test_drift_is_the_slope_and_fluctuation_what_remains(atoms):
     times = np.linspace(0.0, 2.0, 401)
-    wave = 0.01 * np.sin(2 * np.pi * times / 0.1)
+    wave = 0.01 * np.cos(2 * np.pi * times / 0.1)
     kinetic = 0.5 + 0.3 * np.cos(2 * np.pi * times / 0.05)
     total = -100.0 + 0.002 * times + wave
     record = record_of(times, total - kinetic, kinetic, atoms)
@@ -97,7 +97,7 @@ def test_thermostat_warms_a_cold_molecule(name, tiny_potential, atoms):
     still = atoms.copy()
     still.set_momenta(np.zeros((len(atoms), 3)))
     config = DynamicsConfig(
-        ensemble="nvt", duration_ps=0.05, friction_per_ps=100.0, interval=10, keep_velocities=True
+        ensemble="nvt", duration_ps=0.02, friction_per_ps=100.0, interval=10, keep_velocities=True
     )
     record = run_dynamics(tiny_potential, still, config, engine=ENGINES[name])
     assert record.temperatures_kelvin[0] == 0.0
@@ -111,6 +111,11 @@ def test_thermostat_repeats_with_its_seed(name, tiny_potential, atoms):
         run_dynamics(tiny_potential, atoms, config, engine=ENGINES[name]) for _ in range(2)
     )
     assert np.array_equal(one.final.positions, same.final.positions)
+
+
+def test_trajectory_of_unknown_format(tiny_potential, atoms, tmp_path):
+    with pytest.raises(InputError, match="ends in .traj, .xyz or .extxyz"):
+        relax(tiny_potential, atoms, trajectory=tmp_path / "run.cube")
 
 
 def test_openmm_refuses_a_slab(tiny_potential, atoms):

@@ -90,6 +90,11 @@ def formula(numbers: Iterable[int]) -> str:
     return "".join(f"{name}{counts[name] if counts[name] > 1 else ''}" for name in first + rest)
 
 
+def format_charge(charge: int) -> str:
+    """Return a charge with its sign, zero without: ``"+1"``, ``"0"``, ``"-2"``."""
+    return f"{charge:+d}" if charge else "0"
+
+
 def check_elements(numbers: Iterable[int]) -> None:
     """Raise unless every element has a covalent radius here.
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from se3set_mlip.elements import COVALENT_RADII, formula
+from se3set_mlip.elements import COVALENT_RADII, format_charge, formula
 from se3set_mlip.errors import ConfigError, InputError
 from se3set_mlip.fragments.bond_orders import BOND_ORDERS, bond_order, reach_of_bond_order
 from se3set_mlip.fragments.groups import find_groups
@@ -210,7 +210,7 @@ class Fragmentation:
         overlap = f"{config.overlap} overlap, {config.bond_order.capitalize()} bond orders"
         molecules = "molecule" if len(topology.components) == 1 else "molecules"
         title = (
-            f"{formula(topology.numbers)}, charge {_signed(topology.charge)}: "
+            f"{formula(topology.numbers)}, charge {format_charge(topology.charge)}: "
             f"{topology.n_atoms} atoms, {len(topology.components)} {molecules}, "
             f"{len(self.groups)} groups, {len(self.fragments)} fragments ({overlap})"
         )
@@ -219,7 +219,9 @@ class Fragmentation:
             names = formula(topology.numbers[atom] for atom in atoms)
             charge = sum(topology.formal_charges[atom] for atom in atoms)
             listed = " ".join(str(atom) for atom in atoms)
-            lines.append(f"{label:>8}  {names:<12} {_signed(charge):>6} {len(atoms):>5}  {listed}")
+            lines.append(
+                f"{label:>8}  {names:<12} {format_charge(charge):>6} {len(atoms):>5}  {listed}"
+            )
         return "\n".join(lines)
 
 
@@ -274,11 +276,6 @@ def fragment(
     fragments = merge_groups(topology, groups, positions=points, box=box, rules=rules)
     parents = spanning_tree(topology, fragments, positions=points, box=box)
     return Fragmentation(topology, config, groups, fragments, parents)
-
-
-def _signed(charge: int) -> str:
-    """Return a charge with its sign, zero without."""
-    return f"{charge:+d}" if charge else "0"
 
 
 def _index_of_parts(parts: tuple[tuple[int, ...], ...], n_atoms: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ ammonium nitrogen, one makes a carboxylate oxygen.
 from collections import defaultdict
 from typing import Any
 
-from se3set_mlip.elements import SYMBOLS, check_elements
+from se3set_mlip.elements import SYMBOLS, check_elements, format_charge
 from se3set_mlip.errors import InputError, TopologyError
 from se3set_mlip.topology.graph import MolecularGraph
 from se3set_mlip.topology.valence import assign_orders
@@ -98,5 +98,5 @@ def _check_carbon(
         if number == CARBON and charge and getattr(atom, "formalCharge", None) is None:
             raise TopologyError(
                 f"atom {index} ({atom.name!r}, {SYMBOLS[number]}) would need a formal charge of "
-                f"{charge:+d}; add the missing hydrogen or bond, or state formalCharge"
+                f"{format_charge(charge)}; add the missing hydrogen or bond, or state formalCharge"
             )

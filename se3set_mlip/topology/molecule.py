@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from se3set_mlip.elements import COVALENT_RADII, check_elements
 from se3set_mlip.errors import InputError, TopologyError
@@ -213,6 +213,13 @@ class Topology:
             found[j].append(i)
         return tuple(tuple(sorted(atoms)) for atoms in found)
 
+    @cached_property
+    def _bond_arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Bonds, (n_bonds, 2), and sums of the two covalent radii, (n_bonds,), Å."""
+        bonds = np.array(self.bonds, dtype=np.int64).reshape(-1, 2)
+        radii = np.array([COVALENT_RADII[number] for number in self.numbers])
+        return bonds, radii[bonds].sum(axis=1)
+
     def bonds_hold(
         self,
         positions: ArrayLike,
@@ -240,14 +247,10 @@ class Topology:
             For shapes that do not fit or values that are not finite.
         """
         points = as_positions(positions, self.n_atoms)
-        box = make_box(cell, pbc)
-        if not self.bonds:
-            return True
-        bonds = np.asarray(self.bonds, dtype=np.int64)  # (n_bonds, 2)
-        radii = np.array([COVALENT_RADII[number] for number in self.numbers])
-        vectors = minimum_image(points[bonds[:, 1]] - points[bonds[:, 0]], box)  # (n_bonds, 3)
-        lengths = np.linalg.norm(vectors, axis=1)
-        return bool(np.all(lengths < factor * radii[bonds].sum(axis=1)))
+        bonds, radius_sums = self._bond_arrays
+        vectors = minimum_image(points[bonds[:, 1]] - points[bonds[:, 0]], make_box(cell, pbc))
+        lengths = np.linalg.norm(vectors, axis=1)  # (n_bonds,)
+        return bool(np.all(lengths < factor * radius_sums))
 
     def permuted(self, order: Sequence[int]) -> "Topology":
         """Return the same chemistry with atoms renumbered: new atom ``k`` is old ``order[k]``.

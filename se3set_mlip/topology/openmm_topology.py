@@ -15,6 +15,7 @@ from se3set_mlip.topology.valence import assign_orders
 
 CARBON = 6
 HYDROGEN = 1
+KEKULE_ORDERS = (1, 2, 3)
 _AMINO_ACIDS = (
     *("ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE"),
     *("LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"),
@@ -31,7 +32,7 @@ def graph_from_openmm(topology: Any) -> MolecularGraph:
     ----------
     topology
         Anything with ``atoms()`` and ``bonds()`` as OpenMM has them. A bond may have ``order``,
-        an atom ``formalCharge``.
+        an atom ``formalCharge``; an order of 1.5 or None leaves it open.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def graph_from_openmm(topology: Any) -> MolecularGraph:
     TopologyError
         For standard residues without hydrogens, or if no closed-shell pattern fits.
     """
-    if not (callable(getattr(topology, "atoms", None)) and callable(topology.bonds)):
+    if not all(callable(getattr(topology, name, None)) for name in ("atoms", "bonds")):
         raise InputError(
             f"expected an openmm.app.Topology, got {type(topology).__name__}; "
             "pass for instance PDBFile(...).topology"
@@ -60,7 +61,7 @@ def graph_from_openmm(topology: Any) -> MolecularGraph:
     for bond in topology.bonds():
         first, second = sorted((index_of[id(bond[0])], index_of[id(bond[1])]))
         order = getattr(bond, "order", None)
-        stated[first, second] = None if order is None else int(order)
+        stated[first, second] = int(order) if order in KEKULE_ORDERS else None
     bonds = tuple(sorted(stated))
     found = assign_orders(
         numbers,

@@ -18,7 +18,7 @@ def build(
     bonds: list[tuple[int, int]],
     *,
     residue: str = "LIG",
-    orders: dict[tuple[int, int], int] | None = None,
+    orders: dict[tuple[int, int], float] | None = None,
     charges: dict[int, int] | None = None,
 ) -> Any:
     """Return an OpenMM topology of one residue."""
@@ -91,6 +91,14 @@ def test_stated_orders_and_charges_are_kept() -> None:
     assert Topology.from_openmm(topology).orders == (1, 1, 2)
     hydride = build("C H H H", [(0, 1), (0, 2), (0, 3)], charges={0: -1})
     assert Topology.from_openmm(hydride).formal_charges == (-1, 0, 0, 0)
+
+
+def test_an_aromatic_order_is_left_open() -> None:
+    known = Topology.from_smiles("c1ccccc1")
+    ring = {bond: 1.5 for bond in known.bonds if max(bond) < 6}
+    names = " ".join("C" if number == 6 else "H" for number in known.numbers)
+    found = Topology.from_openmm(build(names, list(known.bonds), orders=ring))
+    assert found.orders.count(2) == 3
 
 
 def test_a_missing_hydrogen_on_carbon_raises() -> None:

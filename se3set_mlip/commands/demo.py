@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from se3set_mlip.commands.options import EXISTING_FILE
+from se3set_mlip.commands.options import EXISTING_FILE, threads_option
 from se3set_mlip.demo import run_demo
 from se3set_mlip.simulate.dynamics import DynamicsConfig, DynamicsRecord, Sample
 
@@ -20,6 +20,7 @@ from se3set_mlip.simulate.dynamics import DynamicsConfig, DynamicsRecord, Sample
 )
 @click.option("--model", type=EXISTING_FILE, help="A model file instead of the shipped one.")
 @click.option("--duration", default=2.0, show_default=True, help="Length of each run in ps.")
+@threads_option
 def demo_command(*, folder: Path, model: Path | None, duration: float) -> None:
     """Relax acetylacetone, run NVE dynamics in ASE and in OpenMM, compare and draw."""
     config = DynamicsConfig(duration_ps=duration, temperature_kelvin=600.0)

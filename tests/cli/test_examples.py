@@ -13,6 +13,7 @@ QUICK = {
     "02_ase_md.py": ["--steps", "10", "--trajectory", "md.traj"],
     "03_openmm_md.py": ["--steps", "10", "--system", "system.xml"],
     "04_evaluate.py": [],
+    "06_smooth_membership.py": ["--points", "20"],
     "05_train_your_own.py": ["--epochs", "1", "--output-dir", "run"],
 }
 
@@ -24,8 +25,7 @@ def test_every_example_is_listed():
 @pytest.mark.examples
 @pytest.mark.parametrize("name", QUICK)
 def test_example_runs(name, tiny_model, tmp_path):
-    trains = name.startswith("05")
-    model = [] if trains else ["--model", str(tiny_model)]
+    model = ["--model", str(tiny_model)] if name < "05" else []
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *model, *QUICK[name]],
         cwd=tmp_path,

@@ -149,7 +149,6 @@ def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
         mol = Chem.RemoveHs(mol, sanitize=False)
         mol.UpdatePropertyCache(strict=False)
     Chem.GetSymmSSSR(mol)
-    rdDepictor.SetPreferCoordGen(False)
     rdDepictor.Compute2DCoords(mol, canonOrient=True)
     rdDepictor.StraightenDepiction(mol)
     named: set[int] = set()

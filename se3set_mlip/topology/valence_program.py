@@ -169,27 +169,42 @@ class ValenceProgram:
         slack[-1] = np.inf if charge is None else 0.0
         upper = [min(MOST_EXTRA_ORDERS, *map(self._need, self.bonds[bond])) for bond in bonds]
         costs = np.concatenate([-self.preference[bonds], [state.cost for _, state in choices]])
-        remaining = deadline - time.monotonic()
-        result = None
-        if remaining > 0.0:
-            result = milp(
-                COST_SCALE * costs,
-                constraints=LinearConstraint(matrix.tocsr(), target - slack, target + slack),
-                integrality=np.ones(len(costs)),
-                bounds=Bounds(0, np.array(upper + [1] * len(choices))),
-                options={"time_limit": remaining, "mip_rel_gap": 0.0},
-            )
-        if result is None or result.status == TIME_LIMIT_STATUS:
-            raise TopologyError(
-                f"no bond orders found in time for {len(atoms)} unsaturated atoms; raise "
-                "time_limit_seconds, or build the topology from SMILES"
-            )
-        if result.x is None:
+        solution = _optimum(
+            costs,
+            LinearConstraint(matrix.tocsr(), target - slack, target + slack),
+            upper=np.array(upper + [1] * len(choices)),
+            deadline=deadline,
+        )
+        if solution is None:
             return False
-        solution = np.rint(result.x).astype(int)
         for bond, extra in zip(bonds, solution, strict=False):
             self.orders[bond] = 1 + int(extra)
         for (atom, state), chosen in zip(choices, solution[len(bonds) :], strict=True):
             if chosen:
                 self.charges[atom] = state.charge
         return True
+
+
+def _optimum(
+    costs: NDArray[np.float64],
+    constraint: LinearConstraint,
+    *,
+    upper: NDArray[np.int64],
+    deadline: float,
+) -> NDArray[np.int64] | None:
+    """Return the integers from 0 to ``upper`` of least cost, or ``None`` if none are allowed."""
+    remaining = deadline - time.monotonic()
+    if remaining > 0.0:
+        result = milp(
+            COST_SCALE * costs,
+            constraints=constraint,
+            integrality=np.ones(len(costs)),
+            bounds=Bounds(0, upper),
+            options={"time_limit": remaining, "mip_rel_gap": 0.0},
+        )
+        if result.status != TIME_LIMIT_STATUS:
+            return None if result.x is None else np.rint(result.x).astype(np.int64)
+    raise TopologyError(
+        f"no bond orders found in time for a program of {len(costs)} unknowns; raise "
+        "time_limit_seconds, or build the topology from SMILES"
+    )

@@ -206,7 +206,7 @@ def test_a_molecule_bonded_to_its_own_image_raises() -> None:
 
 def test_the_time_limit_holds() -> None:
     entry = MOLECULES["naphthalene"]
-    with pytest.raises(TopologyError, match=r"in time for .* atoms; raise time_limit_seconds"):
+    with pytest.raises(TopologyError, match=r"in time for .* unknowns; raise time_limit_seconds"):
         Topology.from_coordinates(
             entry["numbers"], entry["positions_angstrom"], time_limit_seconds=1e-9
         )

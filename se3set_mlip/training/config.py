@@ -197,6 +197,9 @@ class RunConfig:
     validate_every_epochs: int = 1
     evaluation_batch_size: int = 32
     progress: bool = True
+    """Show a progress bar."""
+    plots: bool = True
+    """Draw learning curve and parity plots at the end; needs matplotlib."""
 
     def __post_init__(self) -> None:
         """Validate the values."""

@@ -31,6 +31,7 @@ from se3set_mlip.training.outputs import (
     has_state,
     prepare_folder,
 )
+from se3set_mlip.training.plots import require_matplotlib
 from se3set_mlip.training.run import Run, prepare_run
 from se3set_mlip.training.schedule import learning_rate_factor
 from se3set_mlip.training.session import StopRequest, run_settings
@@ -81,11 +82,15 @@ def train(
         For an output folder that cannot be used, and settings that changed under ``resume``.
     ArtifactError
         For a saved state that cannot be read.
+    MissingDependencyError
+        When plots are wanted and matplotlib is not installed.
     KeyboardInterrupt
         After an interrupt, with the state saved.
     """
-    folder = prepare_folder(config, resume=resume)
     settings = config.run
+    if settings.plots:
+        require_matplotlib()
+    folder = prepare_folder(config, resume=resume)
     with run_settings(threads=settings.threads, seed=settings.seed, device=settings.device):
         state = read_state(folder) if resume and has_state(folder) else None
         if state is not None and state["progress"]["finished"]:

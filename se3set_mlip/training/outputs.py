@@ -36,6 +36,7 @@ _FREE_TO_CHANGE = {
         "device",
         "threads",
         "progress",
+        "plots",
         "checkpoint_every_epochs",
         "checkpoint_every_steps",
     ),

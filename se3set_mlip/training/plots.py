@@ -1,5 +1,6 @@
 """Pictures of a run: learning curve and parity plots, as PNG. Needs matplotlib."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,21 @@ _MAXIMUM_POINTS = 20_000
 _RESOLUTION_DPI = 150
 
 
+def require_matplotlib() -> None:
+    """Raise MissingDependencyError when there is no matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError(
+            "plots need matplotlib; install it with `pip install matplotlib`, or set run.plots to "
+            "false"
+        )
+
+
 def _figure(width: float, height: float) -> Any:
     """Return an empty figure that needs no display."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
-        from matplotlib.figure import Figure  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingDependencyError(
-            "plots need matplotlib; install it with `pip install matplotlib`"
-        ) from error
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
+    from matplotlib.figure import Figure  # noqa: PLC0415 - optional
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

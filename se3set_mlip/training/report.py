@@ -116,9 +116,11 @@ def write_report(
     for name, frames in parts.items():
         predictions = predict_frames(potential, frames, batch_size=config.run.evaluation_batch_size)
         metrics[name] = compute_metrics(predictions, n_structures=len(frames))
-        plot_parity(predictions, metrics[name], folder / f"parity_{name}.png", title=name)
+        if config.run.plots:
+            plot_parity(predictions, metrics[name], folder / f"parity_{name}.png", title=name)
         echo(_describe(name, metrics[name]))
-    plot_learning_curve(progress.rows, folder / "learning_curve.png")
+    if config.run.plots:
+        plot_learning_curve(progress.rows, folder / "learning_curve.png")
     _write_metrics_into(potential, metrics, folder / BEST_FILE)
     report = {
         "errors": metrics,

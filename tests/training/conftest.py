@@ -77,7 +77,12 @@ def make_config(tmp_path: Path) -> Callable[..., TrainingConfig]:
             },
             "potential": {"model": TINY_MODEL},
             "optimizer": {"epochs": 3, "batch_size": 4, "warmup_steps": 2},
-            "run": {"output_dir": str(tmp_path / "run"), "threads": 1, "progress": False},
+            "run": {
+                "output_dir": str(tmp_path / "run"),
+                "threads": 1,
+                "progress": False,
+                "plots": False,
+            },
         }
         for name, section in sections.items():
             values.setdefault(name, {}).update(section)

@@ -1,0 +1,219 @@
+"""Errors in reports against numbers worked out by hand, and what a run leaves behind."""
+
+import json
+
+import numpy as np
+import pytest
+
+from se3set_mlip.errors import ConfigError, DatasetError, MissingDependencyError
+from se3set_mlip.potential.checkpoint import load_checkpoint
+from se3set_mlip.training import LabelConfig, evaluate_file, train
+from se3set_mlip.training.config import LossConfig, StageTwoConfig
+from se3set_mlip.training.metrics import validation_score
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture
+def labelled(structures, tiny_potential):
+    """Three structures with the predictions of the tiny potential."""
+    frames = structures[:3]
+    return frames, [tiny_potential.evaluate(atoms) for atoms in frames]
+
+
+def test_errors_of_known_size(labelled, write_xyz, tiny_potential):
+    frames, results = labelled
+    energies = [r.energy + e for r, e in zip(results, (0.010, -0.030, 0.020), strict=True)]
+    forces = [r.forces.copy() for r in results]
+    forces[0][0, 1] += 0.120  # a carbon
+    forces[2][11, 2] -= 0.300  # a hydrogen
+    symbols = frames[0].get_chemical_symbols()
+    assert (symbols[0], symbols[11]) == ("C", "H")
+    path = write_xyz("known.xyz", frames, REF_energy=energies, REF_forces=forces)
+    metrics = evaluate_file(tiny_potential, path, batch_size=2)
+    expected = {
+        "n_structures": 3,
+        "energy_rmse_mev": np.sqrt((100 + 900 + 400) / 3),
+        "energy_rmse_mev_per_atom": np.sqrt((100 + 900 + 400) / 3) / 15,
+        "energy_mae_mev": 20.0,
+        "energy_mae_mev_per_atom": 20.0 / 15,
+        "energy_max_mev": 30.0,
+        "energy_mean_error_mev": 0.0,
+        "force_rmse_mev_per_angstrom": np.sqrt((120.0**2 + 300.0**2) / 135),
+        "force_mae_mev_per_angstrom": 420.0 / 135,
+        "force_max_mev_per_angstrom": 300.0,
+        "n_energies": 3,
+        "n_force_components": 135,
+    }
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=2e-4)
+    by_element = metrics["by_element"]
+    assert set(by_element) == {"H", "C", "O"}
+    assert by_element["C"]["force_rmse_mev_per_angstrom"] == pytest.approx(
+        120.0 / np.sqrt(45), abs=2e-4
+    )
+    assert by_element["H"]["force_mae_mev_per_angstrom"] == pytest.approx(300.0 / 72, abs=2e-4)
+    assert by_element["O"]["force_max_mev_per_angstrom"] == pytest.approx(0.0, abs=2e-4)
+    assert by_element["O"]["n_atoms"] == 6
+    assert metrics["stress_rmse_mev_per_angstrom3"] is None
+
+
+def test_a_file_without_forces_has_no_force_errors(labelled, write_xyz, tiny_potential):
+    frames, results = labelled
+    path = write_xyz("energies.xyz", frames, energy=[r.energy - 0.005 for r in results])
+    said = []
+    metrics = evaluate_file(tiny_potential, path, echo=said.append)
+    assert metrics["energy_mae_mev"] == pytest.approx(5.0, abs=1e-4)
+    assert metrics["energy_mean_error_mev"] == pytest.approx(5.0, abs=1e-4)
+    assert metrics["force_rmse_mev_per_angstrom"] is None
+    assert metrics["by_element"] == {}
+    assert "forces from none" in said[0]
+
+
+def test_structures_without_a_label_are_left_out(labelled, write_xyz, tiny_potential):
+    frames, results = labelled
+    energies = [results[0].energy - 0.004, None, results[2].energy]
+    forces = [None, results[1].forces + 0.050, None]
+    path = write_xyz("some.xyz", frames, REF_energy=energies, REF_forces=forces)
+    metrics = evaluate_file(tiny_potential, path)
+    assert metrics["energy_mae_mev"] == pytest.approx(2.0, abs=1e-4)
+    assert metrics["force_mae_mev_per_angstrom"] == pytest.approx(50.0, abs=1e-4)
+    assert (metrics["n_structures"], metrics["n_energies"]) == (3, 2)
+
+
+def test_stress_errors(structures, write_xyz, tiny_potential):
+    atoms = structures[0].copy()
+    atoms.cell, atoms.pbc = np.diag([11.0, 12.0, 13.0]), True
+    result = tiny_potential.evaluate(atoms, stress=True)
+    label = result.stress + np.diag([0.009, 0.0, 0.0])
+    path = write_xyz("box.xyz", [atoms], energy=[result.energy], REF_stress=[label.ravel()])
+    metrics = evaluate_file(tiny_potential, path)
+    assert metrics["stress_rmse_mev_per_angstrom3"] == pytest.approx(3.0, abs=1e-6)
+    assert metrics["stress_mae_mev_per_angstrom3"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_units_of_the_labels(labelled, write_xyz, tiny_potential):
+    frames, results = labelled
+    in_hartree = [(r.energy - 0.027211386245988) / 27.211386245988 for r in results]
+    path = write_xyz("hartree.xyz", frames, REF_energy=in_hartree)
+    metrics = evaluate_file(tiny_potential, path, labels=LabelConfig(energy_unit="Hartree"))
+    assert metrics["energy_mae_mev"] == pytest.approx(27.211386, abs=1e-4)
+
+
+def test_isolated_atoms_cannot_be_evaluated(tiny_potential, acac_folder):
+    with pytest.raises(DatasetError, match="holds isolated atoms only"):
+        evaluate_file(tiny_potential, acac_folder / "isolated_atoms.xyz")
+
+
+def test_validation_score_by_hand():
+    metrics = {
+        "energy_rmse_mev_per_atom": 20.0,
+        "force_rmse_mev_per_angstrom": 500.0,
+        "stress_rmse_mev_per_angstrom3": None,
+    }
+    loss = LossConfig(energy_weight=3.0, forces_weight=2.0)
+    assert validation_score(metrics, loss) == pytest.approx(3.0 * 0.02**2 + 2.0 * 0.5**2)
+    second = StageTwoConfig(energy_weight=1000.0, forces_weight=0.0)
+    assert validation_score(metrics, LossConfig(stage_two=second)) == pytest.approx(0.4)
+
+
+def test_what_a_run_leaves_behind(make_config, acac_folder, tmp_path):
+    config = make_config(
+        data={
+            "n_train": 12,
+            "n_validation": 5,
+            "test_files": [str(acac_folder / "test_300K_first_10.xyz")],
+        },
+        model_card={"level_of_theory": "PBE-D3/def2-SVP", "license": "MIT"},
+        run={"dtype": "float64", "plots": True},
+    )
+    said = []
+    result = train(config, echo=said.append)
+    assert any("energy from calculator result 'energy'" in line for line in said)
+    assert any(line.startswith("test_300K_first_10: 10 structures") for line in said)
+    report = json.loads(result.report.read_text(encoding="utf-8"))
+    assert report["structures"] == {"training": 12, "validation": 5, "test_300K_first_10": 10}
+    assert report["seed"] == 0
+    assert report["versions"]["torch"].startswith("2.")
+    assert len(report["data"][0]["sha256"]) == 64
+    assert report["errors"] == json.loads(json.dumps(result.metrics))
+    assert set(report["errors"]["validation"]["by_element"]) == {"H", "C", "O"}
+
+    potential = load_checkpoint(result.best_model)
+    assert potential.metadata.level_of_theory == "PBE-D3/def2-SVP"
+    assert potential.metadata.license == "MIT"
+    metrics = evaluate_file(potential, acac_folder / "test_300K_first_10.xyz")
+    reported = report["errors"]["test_300K_first_10"]
+    for name in ("energy_rmse_mev", "force_rmse_mev_per_angstrom"):
+        assert metrics[name] == pytest.approx(reported[name], rel=1e-6)
+        assert potential.metadata.metrics[f"test_300K_first_10_{name}"] == reported[name]
+    for name in (
+        "learning_curve", "parity_training", "parity_validation", "parity_test_300K_first_10"
+    ):  # fmt: skip
+        content = (result.output_dir / f"{name}.png").read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) > 10_000
+
+
+def test_the_best_epoch_is_kept(make_config):
+    result = train(make_config(optimizer={"epochs": 4, "learning_rate": 0.05}), echo=quiet)
+    lines = (result.output_dir / "log.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    columns = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:]]
+    scores = [
+        (float(row["validation_energy_rmse_mev_per_atom"]) / 1000) ** 2
+        + 100 * (float(row["validation_force_rmse_mev_per_angstrom"]) / 1000) ** 2
+        for row in columns
+    ]
+    best = columns[int(np.argmin(scores))]
+    report = json.loads(result.report.read_text())
+    assert report["best_step"] == int(best["step"])
+    found = result.metrics["validation"]["force_rmse_mev_per_angstrom"]
+    assert found == pytest.approx(float(best["validation_force_rmse_mev_per_angstrom"]), rel=1e-4)
+
+
+def test_stress_can_be_trained_on(structures, write_xyz, make_config):
+    frames = []
+    for atoms in structures[:6]:
+        atoms.cell, atoms.pbc = np.diag([12.0, 12.0, 12.0]), True
+        frames.append(atoms)
+    path = write_xyz(
+        "boxes.xyz",
+        frames,
+        REF_energy=[atoms.info["E"] for atoms in frames],
+        REF_forces=[atoms.info["F"] for atoms in frames],
+        REF_stress=[np.eye(3).ravel() * 1e-3] * 6,
+    )
+    config = make_config(
+        data={"train_files": [str(path)], "n_train": 4, "n_validation": 2},
+        loss={"stress_weight": 10.0},
+        optimizer={"epochs": 1},
+    )
+    result = train(config, echo=quiet)
+    assert result.metrics["validation"]["n_stresses"] == 2
+    assert result.metrics["validation"]["stress_rmse_mev_per_angstrom3"] > 0.0
+
+
+def test_a_test_file_must_not_hold_training_structures(make_config, acac_folder):
+    test_file = str(acac_folder / "train_300K_first_40.xyz")
+    with pytest.raises(DatasetError, match="structures occur in two parts"):
+        train(make_config(data={"test_files": [test_file]}), echo=quiet)
+
+
+def test_elements_unknown_to_the_potential(make_config):
+    config = make_config(potential={"model": {"elements": [1, 6]}})
+    with pytest.raises(DatasetError, match=r"the data hold O, .* knows H, C; add \[8\] to"):
+        train(config, echo=quiet)
+
+
+def test_missing_matplotlib_is_noticed_before_the_run(make_config, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"set run\.plots to false"):
+        train(make_config(run={"plots": True}), echo=quiet)
+
+
+def test_a_device_that_is_not_there(make_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"run\.device = 'cuda' but torch sees no GPU"):
+        train(make_config(run={"device": "cuda"}), echo=quiet)

@@ -1,7 +1,7 @@
 """Trajectories on disk, frame by frame, in ASE's formats."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import ase
@@ -10,10 +10,12 @@ from ase.io.trajectory import Trajectory
 
 from se3set_mlip.errors import InputError
 
+SUFFIXES = (".traj", ".xyz", ".extxyz")
+
 
 @contextmanager
 def open_trajectory(path: Path | None) -> Iterator[Callable[[ase.Atoms], None]]:
-    """Open a file for frames; an old one is replaced.
+    """Open a file for frames; an old one is replaced, but not before there is a first frame.
 
     Parameters
     ----------
@@ -34,11 +36,19 @@ def open_trajectory(path: Path | None) -> Iterator[Callable[[ase.Atoms], None]]:
     if path is None:
         yield lambda _frame: None
         return
-    if path.suffix == ".traj":
-        with Trajectory(path, "w") as trajectory:
-            yield trajectory.write
-        return
-    if path.suffix not in (".xyz", ".extxyz"):
-        raise InputError(f"trajectory {path}; give a name that ends in .traj, .xyz or .extxyz")
-    path.unlink(missing_ok=True)
-    yield lambda frame: ase.io.write(path, frame, format="extxyz", append=True)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"trajectory {path}; give a name that ends in {', '.join(SUFFIXES)}")
+    n_written = 0
+    with ExitStack() as stack:
+        writer: Trajectory | None = None
+
+        def write(frame: ase.Atoms) -> None:
+            nonlocal n_written, writer
+            if path.suffix == ".traj":
+                writer = writer or stack.enter_context(Trajectory(path, "w"))
+                writer.write(frame)
+            else:
+                ase.io.write(path, frame, format="extxyz", append=n_written > 0)
+            n_written += 1
+
+        yield write

@@ -11,6 +11,11 @@ from se3set_mlip.model_files import shipped_structure
 STRUCTURE = str(shipped_structure("acetylacetone"))
 
 
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def error_of(*arguments: object) -> str:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == 2, result.output

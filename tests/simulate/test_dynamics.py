@@ -114,8 +114,20 @@ def test_thermostat_repeats_with_its_seed(name, tiny_potential, atoms):
 
 
 def test_trajectory_of_unknown_format(tiny_potential, atoms, tmp_path):
-    with pytest.raises(InputError, match="ends in .traj, .xyz or .extxyz"):
+    with pytest.raises(InputError, match=r"ends in \.traj, \.xyz, \.extxyz"):
         relax(tiny_potential, atoms, trajectory=tmp_path / "run.cube")
+
+
+def test_a_failed_run_leaves_the_old_trajectory(tiny_potential, atoms, tmp_path):
+    path = tmp_path / "run.traj"
+    run_dynamics(tiny_potential, atoms, SHORT, engine=ase_samples, trajectory=path)
+    before = path.read_bytes()
+    slab = atoms.copy()
+    slab.set_cell([20.0, 20.0, 20.0])
+    slab.pbc = (True, True, False)
+    with pytest.raises(InputError):
+        run_dynamics(tiny_potential, slab, SHORT, engine=openmm_samples, trajectory=path)
+    assert path.read_bytes() == before
 
 
 def test_openmm_refuses_a_slab(tiny_potential, atoms):

@@ -1,7 +1,7 @@
 """Configurations: frozen dataclasses to and from plain dictionaries (JSON, YAML).
 
-One rule for all of them: a key that is not a field is an error that names the nearest known key, and
-a nested dataclass field is built from a nested dictionary.
+One rule for all of them: a key that is not a field is an error that names the nearest known key,
+and a nested dataclass field is built from a nested dictionary.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ def _check_value(annotation: Any, value: Any, where: str) -> Any:
         for part in typing.get_args(annotation):
             try:
                 return _check_value(part, value, where)
-            except ConfigError:
+            except ConfigError:  # noqa: PERF203 - the next alternative may fit
                 continue
         raise ConfigError(f"{where} = {value!r} is none of {annotation}; correct the value")
     if typing.get_origin(annotation) is tuple and isinstance(value, list | tuple):

@@ -1,0 +1,1 @@
+"""Hypergraphs: systems of fragments to the tensors that the network eats."""

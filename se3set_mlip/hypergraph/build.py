@@ -137,6 +137,8 @@ class HypergraphBuilder(torch.nn.Module):
         Gives the kind of overlap, the kind of bond order and ``c_w``.
     """
 
+    radii: torch.Tensor
+
     def __init__(self, config: HypergraphConfig, fragmentation: FragmentationConfig) -> None:
         super().__init__()
         self.smooth = config.membership == "smooth"

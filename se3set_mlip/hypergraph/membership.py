@@ -6,8 +6,8 @@ Every weight w is three times differentiable in all positions, 1 well inside and
 - explicit overlap: a step of the summed bond order between fragment and group around ``c_w``.
 
 With ``r_on -> r_c`` and a step of no width these become the published rules (arXiv 2405.16511).
-Bond orders: Pauling ``exp(R - d)`` and Lendvay ``exp(-(d - R) R / 0.25)``, with R the sum of covalent
-radii in Å.
+Bond orders: Pauling ``exp(R - d)`` and Lendvay ``exp(-(d - R) R / 0.25)``, with R the sum of
+covalent radii in Å.
 """
 
 import torch
@@ -37,7 +37,11 @@ def switch(distance: torch.Tensor, on: float, off: float) -> torch.Tensor:
     return smooth_step((off - distance) / (off - on))
 
 
-def bond_order(distance: torch.Tensor, radii: torch.Tensor, lendvay: bool) -> torch.Tensor:
+def bond_order(
+    distance: torch.Tensor,
+    radii: torch.Tensor,
+    lendvay: bool,  # noqa: FBT001 - TorchScript
+) -> torch.Tensor:
     """Return empirical bond orders.
 
     Parameters

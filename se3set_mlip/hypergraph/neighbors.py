@@ -1,9 +1,9 @@
 """Pairs of atoms within a range, in open space or in periodic cells of any size.
 
-Two ways to the same list: all pairs of a structure when it is small (one pass over a whole batch), and
-bins of the width of the range when it is large (linear in atoms). Both give every ordered pair
-``(i, j, S)`` with ``|r_j + S cell - r_i| < range``, images of the same atom included, in a fixed order.
-Indices carry no gradient.
+Two ways to the same list: all pairs of a structure when it is small (one pass over a whole batch),
+and bins of the width of the range when it is large (linear in atoms). Both give every ordered pair
+``(i, j, S)`` with ``|r_j + S cell - r_i| < range``, images of the same atom included, in a fixed
+order. Indices carry no gradient.
 """
 
 import torch
@@ -209,8 +209,8 @@ def neighbor_pairs(
     Returns
     -------
     tuple
-        ``i`` (n,), ``j`` (n,) and lattice shifts ``S`` (n, 3) in the dtype of the positions, such that
-        ``r_j + S cell - r_i`` is the vector from i to j.
+        ``i`` (n,), ``j`` (n,) and lattice shifts ``S`` (n, 3) in the dtype of the positions, such
+        that ``r_j + S cell - r_i`` is the vector from i to j.
     """
     positions, cell = positions.detach(), cell.detach()
     counts = torch.bincount(structure, minlength=cell.shape[0])

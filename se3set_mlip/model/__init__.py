@@ -1,0 +1,1 @@
+"""The network: a hypergraph to an energy for each atom."""

@@ -11,8 +11,8 @@ hypergraph of SE3Set (arXiv 2405.16511), with smooth weights w. For every edge e
 6. sum of ``alpha_e value_e`` over the edges of d, heads joined, linear.
 
 The product in 5 is a null edge of logit zero: it takes over when the weights of all edges of d
-vanish, so that no sum is ever zero, and is absent as soon as one weight is 1. With all weights 1 this
-is the published softmax.
+vanish, so that no sum is ever zero, and is absent as soon as one weight is 1. With all weights 1
+this is the published softmax.
 """
 
 import torch
@@ -193,11 +193,10 @@ class SourceAttention(torch.nn.Module):
         n_incidences = h[0].shape[0]
         source = self.from_source(x)
         target = self.from_incidence(h)
-        message: list[torch.Tensor] = []
-        for k in range(len(source)):
-            message.append(
-                source[k].index_select(0, pair_source) + target[k].index_select(0, pair_incidence)
-            )
+        message = [
+            source[k].index_select(0, pair_source) + target[k].index_select(0, pair_incidence)
+            for k in range(len(source))
+        ]
         product = self.product(message, matrices, radial_weights)
         alpha = weighted_softmax(self.heads.logits(product), pair_weight, absence, pair_incidence)
         second = self.second_product(self.heads.gated(product), matrices, radial_weights)
@@ -235,9 +234,7 @@ class IncidenceAttention(torch.nn.Module):
     ) -> list[torch.Tensor]:
         """Return the update of the atom features ``[(n_atoms, 2l+1, mul)]``."""
         n_atoms = x[0].shape[0]
-        message: list[torch.Tensor] = []
-        for part in self.from_atom(x):
-            message.append(part.index_select(0, incidence_atom))
+        message = [part.index_select(0, incidence_atom) for part in self.from_atom(x)]
         product = self.product(message, h)
         # An atom always belongs to its own fragment with weight 1: there is no null edge.
         absence = torch.zeros(n_atoms, dtype=incidence_weight.dtype, device=incidence_weight.device)

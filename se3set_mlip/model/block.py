@@ -18,7 +18,7 @@ from se3set_mlip.model.tensor_product import EdgeCoupling
 
 def add(x: list[torch.Tensor], y: list[torch.Tensor]) -> list[torch.Tensor]:
     """Return the sum of two features."""
-    return [a + b for a, b in zip(x, y)]
+    return [a + b for a, b in zip(x, y)]  # noqa: B905 - TorchScript knows no strict
 
 
 class Unchanged(torch.nn.Module):

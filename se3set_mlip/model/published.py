@@ -158,6 +158,4 @@ def load_published(model: SE3Set, weights: Mapping[str, torch.Tensor]) -> None:
             own[name].copy_(value.reshape(own[name].shape))
         left.discard(name)
     if left:
-        raise ArtifactError(
-            f"the published weights lack {sorted(left)[0]!r} and {len(left) - 1} more"
-        )
+        raise ArtifactError(f"the published weights lack {min(left)!r} and {len(left) - 1} more")

@@ -66,10 +66,10 @@ class IncidenceDegree(torch.nn.Module):
         ones = torch.ones(basis.shape[0], 1, 1, dtype=basis.dtype, device=basis.device)
         product = self.product(self.constant([ones]), matrices, self.radial(basis))
         weight = (pair_weight * self.scale).view(-1, 1, 1)
-        out: list[torch.Tensor] = []
-        for value in self.project(product):
-            out.append(segment_sum(value * weight, pair_incidence, n_incidences))
-        return out
+        return [
+            segment_sum(value * weight, pair_incidence, n_incidences)
+            for value in self.project(product)
+        ]
 
 
 class AtomDegree(torch.nn.Module):
@@ -101,10 +101,9 @@ class AtomDegree(torch.nn.Module):
         ones = torch.ones(h[0].shape[0], 1, 1, dtype=h[0].dtype, device=h[0].device)
         product = self.product(self.constant([ones]), h)
         weight = (incidence_weight * self.scale).view(-1, 1, 1)
-        out: list[torch.Tensor] = []
-        for value in self.project(product):
-            out.append(segment_sum(value * weight, incidence_atom, n_atoms))
-        return out
+        return [
+            segment_sum(value * weight, incidence_atom, n_atoms) for value in self.project(product)
+        ]
 
 
 class SE3Set(torch.nn.Module):
@@ -115,6 +114,8 @@ class SE3Set(torch.nn.Module):
     config
         Settings; see :class:`ModelConfig`.
     """
+
+    element_index: torch.Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

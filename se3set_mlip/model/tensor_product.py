@@ -63,6 +63,8 @@ class EdgeCoupling(torch.nn.Module):
         Irreps that products may produce.
     """
 
+    table: torch.Tensor
+
     def __init__(self, irreps_in: o3.Irreps, irreps_sh: o3.Irreps, irreps_out: o3.Irreps) -> None:
         super().__init__()
         if any(mul != 1 for mul, _ in irreps_sh):
@@ -179,6 +181,8 @@ class FeatureProduct(torch.nn.Module):
     irreps_out
         Irreps that products may produce.
     """
+
+    table: torch.Tensor
 
     def __init__(self, irreps_in: o3.Irreps, irreps_edge: o3.Irreps, irreps_out: o3.Irreps) -> None:
         super().__init__()

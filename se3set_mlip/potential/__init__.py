@@ -1,0 +1,1 @@
+"""The potential: energies, forces and stress, and the files that hold it."""

@@ -1,8 +1,8 @@
 """Derivatives of the energy: forces, stress and Hessian. The only place that differentiates.
 
 Forces are ``-dE/dr``. The stress is the derivative with respect to a symmetric strain eps of
-positions and cell together, ``r -> r (1 + eps)``, over the volume; its sign is ASE's (positive under
-tension).
+positions and cell together, ``r -> r (1 + eps)``, over the volume; its sign is ASE's (positive
+under tension).
 """
 
 import torch

@@ -1,8 +1,8 @@
 """Topology and fragments of structures, found once for all structures of the same molecule.
 
-Finding bonds from coordinates is slow and can fail at hot geometries, so a topology is kept as long
-as its bonds hold: a structure with the same atoms, charge and periodicity whose bonds are all shorter
-than 1.6 times the sum of covalent radii shares it. Only then is another one looked for.
+Finding bonds from coordinates is slow and can fail at hot geometries, so a topology is kept as
+long as its bonds hold: a structure with the same atoms, charge and periodicity whose bonds are all
+shorter than 1.6 times the sum of covalent radii shares it. Only else is another one looked for.
 """
 
 from typing import Any
@@ -93,8 +93,8 @@ class FragmentCache:
         """Return the fragmentation of a topology that was given."""
         if topology.numbers != tuple(numbers.tolist()):
             raise InputError(
-                f"the topology has {topology.n_atoms} atoms {topology.numbers[:8]}..., the structure "
-                f"{len(numbers)} {tuple(numbers[:8].tolist())}...; give a topology in the order of "
+                f"the topology has {topology.n_atoms} atoms {topology.numbers[:8]}..., the "
+                f"structure {len(numbers)} {tuple(numbers[:8].tolist())}...; give a topology in the order of "
                 "the atoms"
             )
         if topology not in self._given:

@@ -114,7 +114,7 @@ class Potential:
     @property
     def dtype(self) -> torch.dtype:
         """Dtype of network and positions."""
-        return next(self.module.network.parameters()).dtype  # type: ignore[union-attr,operator]
+        return next(self.module.network.parameters()).dtype  # type: ignore[union-attr]
 
     @property
     def device(self) -> torch.device:

@@ -44,6 +44,9 @@ class PotentialModule(torch.nn.Module):
         build a new module and copy the weights: tables are exact in the dtype they were made for.
     """
 
+    reference_energies: torch.Tensor
+    energy_scale: torch.Tensor
+
     def __init__(self, config: PotentialConfig, *, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         self.builder = HypergraphBuilder(config.hypergraph, config.fragmentation)

@@ -1,6 +1,6 @@
 """Reference energies E0 of the elements: what the network does not have to learn.
 
-Three ways to them: given, from isolated atoms, or fitted. All in eV and float64, outside the network:
+Three ways to them: given, from isolated atoms, or fitted. In eV and float64, outside the network:
 
     E0 = argmin_E0 sum_s (E_s - sum_v E0[Z_v])^2
 

@@ -24,13 +24,8 @@ from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.ase_engine import ase_samples
-from se3set_mlip.simulate.dynamics import (
-    DynamicsConfig,
-    DynamicsRecord,
-    Engine,
-    Sample,
-    run_dynamics,
-)
+from se3set_mlip.simulate.dynamics import DynamicsConfig, Engine, run_dynamics
+from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import relax
 from se3set_mlip.units import MEV_PER_EV
 

@@ -23,7 +23,7 @@ from se3set_mlip.testing import run_checks
 @structure_options
 @click.option("--full", is_flag=True, help="All checks instead of the quick ones.")
 @click.option("--json", "json_file", type=NEW_FILE, help="Write the results here.")
-@precision_options("float64")
+@precision_options
 @click.pass_context
 def check_command(
     context: click.Context,

@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from se3set_mlip.commands.options import EXISTING_FILE, threads_option
 from se3set_mlip.demo import run_demo
-from se3set_mlip.simulate.dynamics import DynamicsConfig, DynamicsRecord, Sample
+from se3set_mlip.simulate.dynamics import DynamicsConfig
+from se3set_mlip.simulate.record import DynamicsRecord, Sample
 
 
 @click.command("demo")

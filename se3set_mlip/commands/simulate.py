@@ -16,15 +16,8 @@ from se3set_mlip.commands.options import (
 )
 from se3set_mlip.export.loading import load
 from se3set_mlip.simulate.ase_engine import ase_samples
-from se3set_mlip.simulate.dynamics import (
-    ENGINES,
-    ENSEMBLES,
-    DynamicsConfig,
-    DynamicsRecord,
-    Engine,
-    Sample,
-    run_dynamics,
-)
+from se3set_mlip.simulate.dynamics import ENGINES, ENSEMBLES, DynamicsConfig, Engine, run_dynamics
+from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import OPTIMIZERS, relax
 
 _DEFAULTS = DynamicsConfig()
@@ -48,7 +41,7 @@ _DEFAULTS = DynamicsConfig()
 @click.option("--steps", default=500, show_default=True, help="Give up after so many steps.")
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="bfgs", show_default=True)
 @click.option("--cell", is_flag=True, help="Relax the cell of a periodic structure too.")
-@precision_options("float64")
+@precision_options
 @click.pass_context
 def relax_command(
     context: click.Context,
@@ -142,7 +135,7 @@ def relax_command(
     show_default=True,
     help="ASE trajectory of all samples (.traj, .xyz).",
 )
-@precision_options("float32")
+@precision_options
 def md_command(
     *,
     model: Path,

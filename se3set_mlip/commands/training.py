@@ -47,7 +47,8 @@ def train_command(
     try:
         result = train(settings, resume=resume)
     except KeyboardInterrupt as stop:
-        raise click.Abort(str(stop)) from stop
+        click.echo(str(stop) or "stopped", err=True)
+        raise click.Abort from stop
     click.echo(f"best model: {result.best_model}")
     click.echo(f"report: {result.report}")
     if not result.finished:
@@ -62,7 +63,7 @@ def train_command(
 @click.option("--batch-size", default=32, show_default=True, help="Structures at a time.")
 @click.option("--energy-key", help="Name of the energies. [default: REF_energy, then energy]")
 @click.option("--forces-key", help="Name of the forces. [default: REF_forces, then forces]")
-@precision_options("float64")
+@precision_options
 def evaluate_command(
     *,
     model: Path,

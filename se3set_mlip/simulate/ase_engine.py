@@ -5,22 +5,17 @@ from collections.abc import Iterator
 import ase
 import ase.units
 import numpy as np
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
 from se3set_mlip.potential.potential import Potential
-from se3set_mlip.simulate.dynamics import (
-    FEMTOSECONDS_PER_PICOSECOND,
-    DynamicsConfig,
-    Sample,
-)
+from se3set_mlip.simulate.dynamics import FEMTOSECONDS_PER_PICOSECOND, DynamicsConfig
+from se3set_mlip.simulate.record import Sample
 from se3set_mlip.simulate.velocities import (
     degrees_of_freedom,
     draw_momenta,
-    temperature_kelvin,
 )
 from se3set_mlip.topology.molecule import Topology
 
@@ -82,16 +77,11 @@ def _integrator(atoms: ase.Atoms, config: DynamicsConfig) -> MolecularDynamics:
 
 def _sample(atoms: ase.Atoms, time_ps: float, freedom: int) -> Sample:
     """Return the system as it is now."""
-    frozen = atoms.copy()
     forces = atoms.get_forces()  # the energy comes with it
-    energy = float(atoms.get_potential_energy())
-    frozen.calc = SinglePointCalculator(frozen, energy=energy, forces=forces)
-    frozen.info["time_ps"] = time_ps
-    kinetic = float(atoms.get_kinetic_energy())
-    return Sample(
+    return Sample.of(
+        atoms,
+        energy=float(atoms.get_potential_energy()),
+        forces=forces,
         time_ps=time_ps,
-        potential_energy=energy,
-        kinetic_energy=kinetic,
-        temperature_kelvin=temperature_kelvin(kinetic, freedom),
-        atoms=frozen,
+        n_degrees_of_freedom=freedom,
     )

@@ -1,9 +1,7 @@
 """Molecular dynamics: a potential and atoms become samples, a record and a trajectory.
 
 An engine is a function that yields samples; how the samples are recorded, written and reported does
-not depend on the engine. Whether dynamics conserve energy is told by the line fitted through the
-total energy E(t): its slope over the number of atoms is the drift in meV/atom/ps, the root mean
-square of what remains the fluctuation in meV/atom.
+not depend on the engine.
 
 Energies in eV, lengths in Å, times in ps except for the time step (fs).
 """
@@ -15,19 +13,16 @@ from pathlib import Path
 
 import ase
 import numpy as np
-from numpy.typing import NDArray
 
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.topology.molecule import Topology
-from se3set_mlip.units import MEV_PER_EV
 
 ENSEMBLES = ("nve", "nvt")
 ENGINES = ("ase", "openmm")
 FEMTOSECONDS_PER_PICOSECOND = 1000.0
-SECONDS_PER_DAY = 86400.0
-PICOSECONDS_PER_NANOSECOND = 1000.0
 
 
 @dataclass(frozen=True)
@@ -93,73 +88,6 @@ class DynamicsConfig:
             stride = min(self.interval, self.n_steps - done)
             done += stride
             yield stride
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The system at one time of a run."""
-
-    time_ps: float
-    potential_energy: float
-    """eV."""
-    kinetic_energy: float
-    """eV."""
-    temperature_kelvin: float
-    atoms: ase.Atoms
-    """Positions, momenta, and energy and forces as stored results."""
-
-    @property
-    def total_energy(self) -> float:
-        """Potential and kinetic energy in eV."""
-        return self.potential_energy + self.kinetic_energy
-
-
-@dataclass(frozen=True)
-class DynamicsRecord:
-    """What a run measured, one entry per sample, and the atoms at its end."""
-
-    times_ps: NDArray[np.float64]  # (n_samples,)
-    potential_energies: NDArray[np.float64]  # (n_samples,) eV
-    kinetic_energies: NDArray[np.float64]  # (n_samples,) eV
-    temperatures_kelvin: NDArray[np.float64]  # (n_samples,)
-    wall_seconds: float
-    final: ase.Atoms
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms."""
-        return len(self.final)
-
-    @property
-    def total_energies(self) -> NDArray[np.float64]:
-        """Potential and kinetic energy of each sample in eV, (n_samples,)."""
-        return self.potential_energies + self.kinetic_energies
-
-    @property
-    def drift_mev_per_atom_per_ps(self) -> float:
-        """Slope of the line through the total energy; nan with fewer than three samples."""
-        return self._line()[0]
-
-    @property
-    def fluctuation_mev_per_atom(self) -> float:
-        """Root mean square distance of the total energy from that line."""
-        return self._line()[1]
-
-    @property
-    def nanoseconds_per_day(self) -> float:
-        """Speed of the run."""
-        simulated_ns = (self.times_ps[-1] - self.times_ps[0]) / PICOSECONDS_PER_NANOSECOND
-        return float(simulated_ns * SECONDS_PER_DAY / self.wall_seconds)
-
-    def _line(self) -> tuple[float, float]:
-        """Return slope and residual of the line through E(t) in meV per atom."""
-        if len(self.times_ps) < 3:
-            return float("nan"), float("nan")
-        energies = (self.total_energies - self.total_energies[0]) * MEV_PER_EV / self.n_atoms
-        line = np.polynomial.Polynomial.fit(self.times_ps, energies, deg=1)
-        residual = energies - line(self.times_ps)
-        slope = line.convert().coef[1] if len(line.convert().coef) > 1 else 0.0
-        return float(slope), float(np.sqrt(np.mean(residual**2)))
 
 
 Engine = Callable[[Potential, ase.Atoms, DynamicsConfig, Topology | None], Iterator[Sample]]

@@ -11,22 +11,17 @@ import ase
 import ase.units
 import numpy as np
 import openmm
-from ase.calculators.singlepoint import SinglePointCalculator
 from openmm import unit
 
 from se3set_mlip.engines.openmm_force import create_force
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
-from se3set_mlip.simulate.dynamics import (
-    FEMTOSECONDS_PER_PICOSECOND,
-    DynamicsConfig,
-    Sample,
-)
+from se3set_mlip.simulate.dynamics import FEMTOSECONDS_PER_PICOSECOND, DynamicsConfig
+from se3set_mlip.simulate.record import Sample
 from se3set_mlip.simulate.velocities import (
     degrees_of_freedom,
     draw_momenta,
-    temperature_kelvin,
 )
 from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
@@ -132,26 +127,17 @@ def _integrator(config: DynamicsConfig) -> openmm.Integrator:
 def _sample(context: openmm.Context, start: ase.Atoms, time_ps: float, freedom: int) -> Sample:
     """Return the system as it is now."""
     state = context.getState(positions=True, velocities=True, energy=True, forces=True)
-    frozen = start.copy()
-    frozen.positions = (
-        state.getPositions(asNumpy=True).value_in_unit(unit.nanometer) * ANGSTROM_PER_NANOMETER
-    )
+    positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
-    frozen.set_velocities(np.array(velocities) * _ASE_VELOCITY_PER_NM_PER_PS)
     kilojoule = unit.kilojoule_per_mole
-    energy = state.getPotentialEnergy().value_in_unit(kilojoule) / KJ_PER_MOL_PER_EV
     forces = state.getForces(asNumpy=True).value_in_unit(kilojoule / unit.nanometer)
-    frozen.calc = SinglePointCalculator(
-        frozen,
-        energy=energy,
+    now = start.copy()
+    now.positions = np.array(positions) * ANGSTROM_PER_NANOMETER
+    now.set_velocities(np.array(velocities) * _ASE_VELOCITY_PER_NM_PER_PS)
+    return Sample.of(
+        now,
+        energy=state.getPotentialEnergy().value_in_unit(kilojoule) / KJ_PER_MOL_PER_EV,
         forces=np.array(forces) / (KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER),
-    )
-    frozen.info["time_ps"] = time_ps
-    kinetic = float(frozen.get_kinetic_energy())
-    return Sample(
         time_ps=time_ps,
-        potential_energy=energy,
-        kinetic_energy=kinetic,
-        temperature_kelvin=temperature_kelvin(kinetic, freedom),
-        atoms=frozen,
+        n_degrees_of_freedom=freedom,
     )

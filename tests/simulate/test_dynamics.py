@@ -7,8 +7,9 @@ import pytest
 from se3set_mlip.errors import InputError
 from se3set_mlip.model_files import shipped_structure
 from se3set_mlip.simulate.ase_engine import ase_samples
-from se3set_mlip.simulate.dynamics import DynamicsConfig, DynamicsRecord, Sample, run_dynamics
+from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.openmm_engine import openmm_samples
+from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import relax
 
 ENGINES = {"ase": ase_samples, "openmm": openmm_samples}

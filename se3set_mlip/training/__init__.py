@@ -4,11 +4,8 @@
 >>> result = train(read_training_config("config.yaml"))  # doctest: +SKIP
 """
 
-from se3set_mlip.training.config import (
-    TrainingConfig,
-    read_training_config,
-    training_config_from_dict,
-)
+from se3set_mlip.training.config import TrainingConfig
+from se3set_mlip.training.config_file import read_training_config, training_config_from_dict
 from se3set_mlip.training.labels import LabelConfig
 from se3set_mlip.training.loop import TrainingResult, train
 from se3set_mlip.training.report import evaluate_file

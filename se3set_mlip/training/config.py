@@ -1,20 +1,16 @@
-"""Training configurations: a YAML file becomes frozen, validated dataclasses.
+"""Settings of a training run: frozen dataclasses that refuse values that cannot be right.
 
-Units are in the names where they are not eV and Å. Relative paths in a YAML file are relative to
-the folder of that file, so that a run can be repeated from any working directory.
+Units are in the names where they are not eV and Å.
 """
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from se3set_mlip.configuration import config_from_dict
-from se3set_mlip.errors import ConfigError, MissingDependencyError
+from se3set_mlip.errors import ConfigError
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.training.labels import LabelConfig
 
+DEFAULT_VALIDATION_FRACTION = 0.1
 LOSS_KINDS = ("mse", "huber", "l2norm")
 DTYPES = ("float32", "float64")
 
@@ -44,7 +40,7 @@ class DataConfig:
     """Which structures to train, validate and test on, and their reference energies.
 
     Without ``validation_files`` a part of the training files is held out: ``n_validation``
-    structures, or ``validation_fraction`` of them, drawn with ``split_seed``.
+    structures, or ``validation_fraction`` of them (a tenth by default), drawn with ``split_seed``.
     """
 
     train_files: tuple[str, ...]
@@ -52,7 +48,7 @@ class DataConfig:
     validation_files: tuple[str, ...] = ()
     test_files: tuple[str, ...] = ()
     """Evaluated once, at the end."""
-    validation_fraction: float = 0.1
+    validation_fraction: float | None = None
     n_validation: int | None = None
     n_train: int | None = None
     """Train on this many structures only (for learning curves); all by default."""
@@ -61,6 +57,8 @@ class DataConfig:
     """Names and units of the labels."""
     missing_labels: str = "error"
     """``"error"``, or ``"mask"``: what a structure lacks does not enter the loss."""
+    skip_unperceived: bool = False
+    """Leave out structures whose bonds cannot be perceived; otherwise they are an error."""
     reference_energies: str | dict[str, float] = "fit"
     """Energy of each element: symbol -> eV; ``"fit"`` (least squares of the compositions);
     ``"isolated_atoms"`` (single-atom structures in the training files); or a path to a file of
@@ -80,11 +78,19 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Validate the values."""
         _require(len(self.train_files) > 0, "data.train_files", self.train_files, "a file or more")
+        fraction = self.validation_fraction
         _require(
-            0.0 < self.validation_fraction < 1.0,
+            fraction is None or 0.0 < fraction < 1.0,
             "data.validation_fraction",
-            self.validation_fraction,
+            fraction,
             "a number between 0 and 1",
+        )
+        given = (bool(self.validation_files), fraction is not None, self.n_validation is not None)
+        _require(
+            sum(given) <= 1,
+            "data.validation_files, data.validation_fraction, data.n_validation",
+            (self.validation_files, fraction, self.n_validation),
+            "one of the three at most",
         )
         for name in ("n_validation", "n_train"):
             value = getattr(self, name)
@@ -237,78 +243,3 @@ class TrainingConfig:
     run: RunConfig
     loss: LossConfig = field(default_factory=LossConfig)
     model_card: ModelCardConfig = field(default_factory=ModelCardConfig)
-
-
-def training_config_from_dict(
-    values: Mapping[str, Any], *, folder: str | Path | None = None
-) -> TrainingConfig:
-    """Build a training configuration from nested mappings.
-
-    Parameters
-    ----------
-    values
-        The sections ``data``, ``potential``, ``optimizer``, ``run``, ``loss``, ``model_card``. One
-        file may stand where a list of files is expected.
-    folder
-        Relative paths are taken relative to this folder; unchanged when None.
-
-    Raises
-    ------
-    ConfigError
-        For unknown keys (the nearest known one is named) and values out of range.
-    """
-    values = dict(values) if isinstance(values, Mapping) else values
-    if isinstance(values, dict) and isinstance(values.get("data"), Mapping):
-        data = dict(values["data"])
-        for name in ("train_files", "validation_files", "test_files"):
-            if isinstance(data.get(name), str):
-                data[name] = [data[name]]
-        values["data"] = data
-    config = config_from_dict(TrainingConfig, values)
-    return config if folder is None else _with_absolute_paths(config, Path(folder))
-
-
-def _with_absolute_paths(config: TrainingConfig, folder: Path) -> TrainingConfig:
-    """Return ``config`` with every relative path resolved against ``folder``."""
-
-    def resolve(path: str) -> str:
-        return str((folder / path).resolve())
-
-    references = config.data.reference_energies
-    if isinstance(references, str) and references not in ("fit", "isolated_atoms"):
-        references = resolve(references)
-    data = replace(
-        config.data,
-        train_files=tuple(map(resolve, config.data.train_files)),
-        validation_files=tuple(map(resolve, config.data.validation_files)),
-        test_files=tuple(map(resolve, config.data.test_files)),
-        reference_energies=references,
-    )
-    run = replace(config.run, output_dir=resolve(config.run.output_dir))
-    return replace(config, data=data, run=run)
-
-
-def read_training_config(path: str | Path) -> TrainingConfig:
-    """Read a training configuration from a YAML file; its relative paths start at its folder.
-
-    Raises
-    ------
-    ConfigError
-        When the file is missing, is not YAML, or holds unknown keys or values out of range.
-    MissingDependencyError
-        When PyYAML is not installed.
-    """
-    try:
-        import yaml  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingDependencyError(
-            "reading a YAML file needs PyYAML; install it with `pip install pyyaml`"
-        ) from error
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    return training_config_from_dict(values, folder=path.resolve().parent)

@@ -46,16 +46,36 @@ def find_fragments(
         name of the structure.
     """
     cache = FragmentCache(config)
-    known: dict[tuple[bytes, int], list[Fragmentation]] = {}
-    own = [_perceive(frame, cache) for frame in frames]
-    for frame, found in zip(frames, own, strict=True):
-        others = known.setdefault(_key(frame), [])
-        if isinstance(found, Fragmentation) and not any(_same(found, other) for other in others):
-            others.append(found)
+    found = [_perceive(frame, cache) for frame in frames]
+    known = _known_fragments(frames, found)
     return [
-        _choose(frame, found, known[_key(frame)], all_that_hold=all_that_hold)
-        for frame, found in zip(frames, own, strict=True)
+        _choose(frame, own, known[_key(frame)], all_that_hold=all_that_hold)
+        for frame, own in zip(frames, found, strict=True)
     ]
+
+
+def perceivable(frames: Sequence[Frame], config: FragmentationConfig) -> tuple[Frame, ...]:
+    """Return the structures that have fragments; see :func:`find_fragments`."""
+    kept: list[Frame] = []
+    cache = FragmentCache(config)
+    found = [_perceive(frame, cache) for frame in frames]
+    known = _known_fragments(frames, found)
+    for frame, own in zip(frames, found, strict=True):
+        if isinstance(own, Fragmentation) or _holding(frame, known[_key(frame)]):
+            kept.append(frame)
+    return tuple(kept)
+
+
+def _known_fragments(
+    frames: Sequence[Frame], found: Sequence[Fragmentation | TopologyError]
+) -> dict[tuple[bytes, int], list[Fragmentation]]:
+    """Return the different fragmentations of structures of the same atoms."""
+    known: dict[tuple[bytes, int], list[Fragmentation]] = {}
+    for frame, own in zip(frames, found, strict=True):
+        others = known.setdefault(_key(frame), [])
+        if isinstance(own, Fragmentation) and not any(_same(own, other) for other in others):
+            others.append(own)
+    return known
 
 
 def _key(frame: Frame) -> tuple[bytes, int]:
@@ -87,6 +107,12 @@ def _perceive(frame: Frame, cache: FragmentCache) -> Fragmentation | TopologyErr
         raise type(error)(f"{frame.name}: {error}") from error
 
 
+def _holding(frame: Frame, known: Sequence[Fragmentation]) -> list[Fragmentation]:
+    """Return the fragmentations whose bonds hold in a structure."""
+    positions, box = frame.atoms.positions, _box(frame.atoms)
+    return [other for other in known if other.topology.bonds_hold(positions, **box)]
+
+
 def _choose(
     frame: Frame,
     own: Fragmentation | TopologyError,
@@ -97,11 +123,7 @@ def _choose(
     """Return the fragmentations of one structure."""
     if isinstance(own, Fragmentation) and not all_that_hold:
         return (own,)
-    holding = [
-        other
-        for other in known
-        if other.topology.bonds_hold(frame.atoms.positions, **_box(frame.atoms))
-    ]
+    holding = _holding(frame, known)
     if isinstance(own, Fragmentation):
         n_bonds = len(own.topology.bonds)
         others = (
@@ -111,5 +133,8 @@ def _choose(
         )
         return (own, *others)
     if not holding:
-        raise TopologyError(f"{frame.name}: {own}") from own
+        raise TopologyError(
+            f"{frame.name}: {own} (to train without such structures, set data.skip_unperceived "
+            "to true)"
+        ) from own
     return tuple(holding if all_that_hold else holding[:1])

@@ -31,11 +31,11 @@ from se3set_mlip.training.outputs import (
     has_state,
     prepare_folder,
 )
+from se3set_mlip.training.parts import load_data
 from se3set_mlip.training.plots import require_matplotlib
 from se3set_mlip.training.run import Run, prepare_run
 from se3set_mlip.training.schedule import learning_rate_factor
 from se3set_mlip.training.session import StopRequest, run_settings
-from se3set_mlip.training.setup import load_data
 from se3set_mlip.training.state import read_state, restore_state
 from se3set_mlip.training.step import training_step
 from se3set_mlip.training.validation import end_epoch, finish

@@ -9,7 +9,7 @@ from typing import Any
 from se3set_mlip.configuration import config_to_dict
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.training.config import TrainingConfig
-from se3set_mlip.training.setup import TrainingData
+from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.state import STATE_FILE, write_atomically, write_json
 
 CONFIG_FILE = "training_config.json"

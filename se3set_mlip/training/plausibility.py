@@ -57,6 +57,8 @@ def check_energies(frames: Sequence[Frame], references: Mapping[int, float]) -> 
     sizes = counts.sum(axis=1)
     expected = counts @ np.array([references[z] for z in elements])
     binding = (energies - expected) / sizes
+    all_electron = np.array([all_electron_energy_ev(z) for z in elements])
+    _check_size(labelled, energies, counts @ all_electron)
     worst = int(np.argmax(np.abs(binding)))
     if abs(binding[worst]) > MAXIMUM_BINDING_EV_PER_ATOM:
         raise DatasetError(
@@ -67,8 +69,6 @@ def check_energies(frames: Sequence[Frame], references: Mapping[int, float]) -> 
             f"{_guess_unit(energies[worst], expected[worst], sizes[worst])}; write all energies in "
             "one unit and name it in data.labels.energy_unit"
         )
-    all_electron = np.array([all_electron_energy_ev(z) for z in elements])
-    _check_size(labelled, energies, counts @ all_electron)
 
 
 def _guess_unit(energy: float, expected: float, n_atoms: float) -> str:
@@ -88,20 +88,18 @@ def _guess_unit(energy: float, expected: float, n_atoms: float) -> str:
 
 def _check_size(frames: Sequence[Frame], energies: FloatArray, all_electron: FloatArray) -> None:
     """Refuse energies beyond those of all electrons, and those that are theirs in Hartree."""
-    ratio = energies / all_electron
-    largest = int(np.argmax(ratio))
-    if ratio[largest] > _ALL_ELECTRON_EXCESS:
+    ratio = float(np.median(energies / all_electron))
+    value = f"the energy of {frames[0].name}, {energies[0]:.4f} eV,"
+    if ratio > _ALL_ELECTRON_EXCESS:
         raise DatasetError(
-            f"the energy of {frames[largest].name}, {energies[largest]:.2f} eV, exceeds that of "
-            f"all its electrons, about {all_electron[largest]:.2f} eV; it may be in kcal/mol or "
-            "kJ/mol: name the unit in data.labels.energy_unit"
+            f"{value} exceeds that of all its electrons, about {all_electron[0]:.2f} eV; it may be "
+            "in kcal/mol or kJ/mol: name the unit in data.labels.energy_unit"
         )
-    typical = float(np.median(ratio)) * EV_PER_HARTREE
-    if abs(typical - 1.0) < _HARTREE_TOLERANCE:
+    if abs(ratio * EV_PER_HARTREE - 1.0) < _HARTREE_TOLERANCE:
         raise DatasetError(
-            f"the energy of {frames[0].name}, {energies[0]:.4f} eV, is that of all its electrons "
-            f"in Hartree ({all_electron[0] / EV_PER_HARTREE:.4f}); set data.labels.energy_unit to "
-            "'Hartree', or data.check_units to false if it is in eV"
+            f"{value} is that of all its electrons in Hartree "
+            f"({all_electron[0] / EV_PER_HARTREE:.4f}); set data.labels.energy_unit to 'Hartree', "
+            "or data.check_units to false if it is in eV"
         )
 
 

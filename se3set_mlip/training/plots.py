@@ -90,7 +90,7 @@ def plot_learning_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
             x, y = zip(*points, strict=True)
             text = f"{label} ({y[-1]:.3g} at the end)"
             error_axes.semilogy(x, y, marker=marker, color=color, lw=1.3, label=text)
-    _style(error_axes, "epoch", "validation RMSE of the averaged weights")
+    _style(error_axes, "epoch", "validation RMSE")
     if error_axes.lines:
         _plain_ticks(error_axes)
         error_axes.legend(frameon=False, fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1))
@@ -111,11 +111,15 @@ def plot_parity(predictions: Predictions, metrics: Metrics, path: Path, *, title
     title
         Name of the structures.
     """
-    figure = _figure(12.0, 4.0)
-    energy_axes, force_axes, error_axes = figure.subplots(1, 3)
+    has_energies, has_forces = bool(len(predictions.energy)), bool(len(predictions.forces))
+    n_panels = has_energies + 2 * has_forces
+    figure = _figure(4.0 * max(n_panels, 1), 4.0)
     figure.suptitle(f"{title}, {metrics['n_structures']} structures", fontsize=11)
-    _plot_energies(energy_axes, predictions, metrics)
-    _plot_forces(force_axes, error_axes, predictions, metrics)
+    panels = iter(figure.subplots(1, n_panels, squeeze=False)[0] if n_panels else ())
+    if has_energies:
+        _plot_energies(next(panels), predictions, metrics)
+    if has_forces:
+        _plot_forces(next(panels), next(panels), predictions, metrics)
     figure.savefig(path, dpi=_RESOLUTION_DPI)
 
 
@@ -138,9 +142,6 @@ def _caption(axes: Any, text: str) -> None:
 def _plot_energies(axes: Any, predictions: Predictions, metrics: Metrics) -> None:
     """Draw energies per atom relative to the mean of the labels."""
     _style(axes, "reference energy, meV/atom", "predicted energy, meV/atom")
-    if not len(predictions.energy):
-        _caption(axes, "no energy labels")
-        return
     per_atom = predictions.energy / predictions.n_atoms[:, None] * MEV_PER_EV
     per_atom = per_atom - per_atom[:, 0].mean()
     axes.scatter(*per_atom.T, s=9, color=_ORANGE, alpha=0.6, linewidths=0, zorder=2)
@@ -160,10 +161,6 @@ def _plot_forces(
     _style(axes, "reference force, eV/Å", "predicted force, eV/Å")
     _style(error_axes, "force error, meV/Å", "density of components")
     error_axes.set_yticks([])
-    if not len(predictions.forces):
-        _caption(axes, "no force labels")
-        _caption(error_axes, "no force labels")
-        return
     others = iter(_OTHER_COLORS * 30)
     every = max(1, predictions.forces[..., 0].size // _MAXIMUM_POINTS)
     errors = (predictions.forces[..., 1] - predictions.forces[..., 0]) * MEV_PER_EV

@@ -122,7 +122,7 @@ def reference_energies(
     Raises
     ------
     DatasetError
-        When they cannot be had from the data, or do not cover all elements of ``frames``.
+        When they cannot be had from the data.
     ConfigError
         When a mapping names no element.
     """
@@ -139,14 +139,25 @@ def reference_energies(
                 "file; correct it"
             )
         found = isolated_atom_energies(read_frames(choice, labels).isolated_atoms, where=choice)
-    missing = [SYMBOLS[z] for z in elements_of(frames) if z not in found]
-    if missing:
-        known = ", ".join(SYMBOLS[z] for z in sorted(found))
-        raise DatasetError(
-            f"no reference energy for {', '.join(missing)}; known: {known}; add the energies of "
-            "the isolated atoms, or set data.reference_energies to 'fit'"
-        )
     return found
+
+
+def check_covered(frames: Sequence[Frame], references: Mapping[int, float], *, part: str) -> None:
+    """Refuse structures with elements that have no reference energy.
+
+    Raises
+    ------
+    DatasetError
+        Naming the elements and the remedy.
+    """
+    missing = [SYMBOLS[z] for z in elements_of(frames) if z not in references]
+    if missing:
+        known = ", ".join(SYMBOLS[z] for z in sorted(references))
+        raise DatasetError(
+            f"no reference energy for {', '.join(missing)} in the {part} structures; known: "
+            f"{known}; give the energies of these isolated atoms in data.reference_energies, or "
+            "train on structures that hold these elements and set it to 'fit'"
+        )
 
 
 def mean_residual_per_atom(frames: Sequence[Frame], references: Mapping[int, float]) -> float:

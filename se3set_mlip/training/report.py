@@ -21,8 +21,8 @@ from se3set_mlip.training.datasets import Frame, read_frames
 from se3set_mlip.training.labels import LabelConfig
 from se3set_mlip.training.metrics import Metrics, Predictions, compute_metrics, predict
 from se3set_mlip.training.outputs import BEST_FILE, REPORT_FILE
+from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.plots import plot_learning_curve, plot_parity
-from se3set_mlip.training.setup import TrainingData
 from se3set_mlip.training.state import Progress, write_json
 
 _VERSIONED_PACKAGES = ("se3set-mlip", "torch", "e3nn", "numpy", "ase", "rdkit")
@@ -107,13 +107,8 @@ def write_report(
     potential = load_checkpoint(
         folder / BEST_FILE, device=config.run.device, dtype=config.run.dtype
     )
-    parts: dict[str, Sequence[Frame]] = {
-        "training": data.training,
-        "validation": data.validation,
-        **{Path(path).stem: frames for path, frames in data.test.items()},
-    }
     metrics: dict[str, Metrics] = {}
-    for name, frames in parts.items():
+    for name, frames in data.parts.items():
         predictions = predict_frames(potential, frames, batch_size=config.run.evaluation_batch_size)
         metrics[name] = compute_metrics(predictions, n_structures=len(frames))
         if config.run.plots:
@@ -140,7 +135,8 @@ def write_report(
             }
             for file in data.files
         ],
-        "structures": {name: len(frames) for name, frames in parts.items()},
+        "left_out": list(data.left_out),
+        "structures": {name: len(frames) for name, frames in data.parts.items()},
         "hardware": _hardware(config.run.device),
         "versions": _versions(),
         "config": config_to_dict(config),

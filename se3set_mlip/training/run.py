@@ -12,8 +12,9 @@ from se3set_mlip.potential.potential import Potential
 from se3set_mlip.training.batches import Batch, Sample, fixed_batches, make_samples
 from se3set_mlip.training.config import TrainingConfig
 from se3set_mlip.training.outputs import fingerprint
+from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.schedule import MovingAverage
-from se3set_mlip.training.setup import TrainingData, build_potential
+from se3set_mlip.training.setup import build_potential
 from se3set_mlip.training.state import Progress, save_state
 
 

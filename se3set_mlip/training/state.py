@@ -44,7 +44,7 @@ class Progress:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a kill at any time leaves the old or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as stream:
         stream.write(content)
         stream.flush()
@@ -90,7 +90,7 @@ def save_state(
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "fingerprint": json.dumps(fingerprint),
     }
-    temporary = folder / f".{STATE_FILE}.{os.getpid()}.tmp"
+    temporary = folder / f".{STATE_FILE}.tmp"
     with temporary.open("wb") as stream:
         torch.save(state, stream)
         stream.flush()

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from se3set_mlip.potential.checkpoint import save_checkpoint
 from se3set_mlip.training.metrics import Metrics, compute_metrics, predict, validation_score
 from se3set_mlip.training.outputs import BEST_FILE, LAST_FILE, write_log
+from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.report import write_report
 from se3set_mlip.training.run import Run
-from se3set_mlip.training.setup import TrainingData
 
 
 def end_epoch(run: Run) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import ase.io
 import pytest
 
-from se3set_mlip.training.config import TrainingConfig, training_config_from_dict
+from se3set_mlip.training import TrainingConfig, training_config_from_dict
 
 ACAC = Path(__file__).parents[1] / "data" / "acac"
 

@@ -59,6 +59,7 @@ def test_words_for_reference_energies_are_no_paths(tmp_path):
         ("run: {", "run: {threads: 0, ", r"run\.threads = 0; expected a positive number"),
         ("data:\n", "data:\n  missing_labels: zero\n", "expected one of error, mask"),
         ("data:\n", "data:\n  validation_fraction: 1.5\n", "between 0 and 1"),
+        ("data:\n", "data:\n  n_validation: 5\n  validation_fraction: 0.2\n", "one of the three"),
         ("data:\n", "data:\n  labels: {energy_unit: kcal}\n", "did you mean 'kcal/mol'"),
         ("optimizer: {epochs: 5,", "optimizer: {", "exactly one of the two"),
         ("potential:", "potential: [", "is not valid YAML"),

@@ -14,6 +14,7 @@ from se3set_mlip.training.plausibility import (
     check_forces,
 )
 from se3set_mlip.training.references import (
+    check_covered,
     fitted_energies,
     mean_residual_per_atom,
     reference_energies,
@@ -88,8 +89,8 @@ def test_reference_energies_that_cannot_be_had(frames, acac_folder):
     def ask(choice, atoms=()):
         return reference_energies(choice, frames=frames, isolated_atoms=atoms, labels=LABELS)
 
-    with pytest.raises(DatasetError, match="no reference energy for O; known: H, C"):
-        ask({"H": -13.5, "C": -1027.0})
+    with pytest.raises(DatasetError, match="no reference energy for O in the test structures; k"):
+        check_covered(frames, ask({"H": -13.5, "C": -1027.0}), part="test")
     with pytest.raises(ConfigError, match="names 'Hx'; expected symbols"):
         ask({"Hx": -13.5})
     with pytest.raises(ConfigError, match=r"\['H'\] = 'low'; expected a number in eV"):

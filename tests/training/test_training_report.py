@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from se3set_mlip.errors import ConfigError, DatasetError, MissingDependencyError
+from se3set_mlip.errors import ConfigError, DatasetError, MissingDependencyError, TopologyError
 from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.training import LabelConfig, evaluate_file, train
 from se3set_mlip.training.config import LossConfig, StageTwoConfig
@@ -193,6 +193,45 @@ def test_stress_can_be_trained_on(structures, write_xyz, make_config):
     result = train(config, echo=quiet)
     assert result.metrics["validation"]["n_stresses"] == 2
     assert result.metrics["validation"]["stress_rmse_mev_per_angstrom3"] > 0.0
+
+
+def test_energies_alone_can_be_trained_on(structures, write_xyz, make_config):
+    frames = structures[:8]
+    path = write_xyz("energies.xyz", frames, REF_energy=[atoms.info["E"] for atoms in frames])
+    said = []
+    config = make_config(
+        data={"train_files": [str(path)], "n_train": 6, "n_validation": 2},
+        loss={"forces_weight": 0.0},
+        optimizer={"epochs": 1},
+    )
+    result = train(config, echo=said.append)
+    assert result.metrics["validation"]["n_force_components"] == 0
+    assert result.metrics["validation"]["energy_rmse_mev"] > 0.0
+    assert any("energy scale 1.000000 eV" in line for line in said)
+    with pytest.raises(DatasetError, match=r"none of 6 structures .* has a label for forces"):
+        train(make_config(data={"train_files": [str(path)], "n_train": 6, "n_validation": 2},
+                          loss={"forces_weight": 1.0},
+                          run={"output_dir": config.run.output_dir + "2"}), echo=quiet)  # fmt: skip
+
+
+def test_structures_without_perceivable_bonds(structures, write_xyz, make_config):
+    frames = [atoms.copy() for atoms in structures[:8]]
+    frames[3].positions[7] += frames[3].positions[7] - frames[3].positions[1]  # C-H of 2.2 Å
+    frames[3].positions[7] += frames[3].positions[7] - frames[3].positions[1]
+    path = write_xyz(
+        "broken.xyz",
+        frames,
+        REF_energy=[atoms.info["E"] for atoms in structures[:8]],
+        REF_forces=[atoms.info["F"] for atoms in structures[:8]],
+    )
+    data = {"train_files": [str(path)], "n_train": None, "n_validation": 2}
+    with pytest.raises(TopologyError, match=r"broken\.xyz\[3\]: .*data\.skip_unperceived"):
+        train(make_config(data=data), echo=quiet)
+    run = {"output_dir": str(path.parent / "skipping")}
+    config = make_config(data=data | {"skip_unperceived": True}, run=run, optimizer={"epochs": 1})
+    report = json.loads(train(config, echo=quiet).report.read_text())
+    assert report["left_out"] == ["broken.xyz[3]"]
+    assert report["structures"] == {"training": 5, "validation": 2}
 
 
 def test_a_test_file_must_not_hold_training_structures(make_config, acac_folder):

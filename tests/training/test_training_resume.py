@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from se3set_mlip.configuration import config_to_dict
 from se3set_mlip.errors import ArtifactError, ConfigError
-from se3set_mlip.training import loop, train
+from se3set_mlip.training import loop, train, validation
 from se3set_mlip.training.state import read_state
 
 # Runs a training and dies by SIGKILL inside call number N of a function that matters.
@@ -173,6 +173,23 @@ def test_the_wall_time_limit_stops_and_can_be_lifted(make_config):
     optimizer["max_wall_time_minutes"] = None
     result = train(make_config(data=DATA, optimizer=optimizer), resume=True, echo=quiet)
     assert (result.n_steps, result.finished) == (5, True)
+
+
+def test_a_kill_between_the_last_step_and_the_report(make_config, monkeypatch):
+    config = make_config(data=DATA, optimizer={"epochs": None, "max_steps": 3})
+    real = validation.write_report
+
+    def dying(*arguments, **options):
+        raise SystemExit(9)
+
+    monkeypatch.setattr(validation, "write_report", dying)
+    with pytest.raises(SystemExit):
+        train(config, echo=quiet)
+    monkeypatch.setattr(validation, "write_report", real)
+    result = train(config, resume=True, echo=quiet)
+    assert (result.n_steps, result.finished) == (3, True)
+    assert len(rows(result.output_dir)) == 1
+    assert result.report.is_file()
 
 
 @pytest.fixture

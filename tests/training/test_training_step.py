@@ -12,7 +12,8 @@ from se3set_mlip.training.datasets import Frame, read_frames
 from se3set_mlip.training.fragmenting import find_fragments
 from se3set_mlip.training.labels import LabelConfig
 from se3set_mlip.training.loss import LossWeights, compute_loss
-from se3set_mlip.training.setup import build_potential, load_data
+from se3set_mlip.training.parts import load_data
+from se3set_mlip.training.setup import build_potential
 from se3set_mlip.training.step import training_step
 
 WEIGHTS = LossWeights(1.0, 100.0, 0.0)

@@ -1,7 +1,7 @@
 """The demonstration: what the shipped model of acetylacetone does, in a few minutes.
 
 1. Relax the molecule.
-2. NVE dynamics from the same start in ASE and in OpenMM.
+2. NVE dynamics from the same start in ASE and in OpenMM, each in a process of its own.
 3. Compare the energies of both engines, at the start and along the way.
 4. One picture: energy conservation in both engines, and the molecule with its fragments coloured.
 """
@@ -9,12 +9,16 @@
 import importlib.util
 import json
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import ase
 import ase.io
 import numpy as np
+import torch
+from tqdm import tqdm
 
 from se3set_mlip.errors import MissingDependencyError
 from se3set_mlip.export.loading import load
@@ -23,13 +27,14 @@ from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
-from se3set_mlip.simulate.ase_engine import ase_samples
-from se3set_mlip.simulate.dynamics import DynamicsConfig, Engine, run_dynamics
+from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
+from se3set_mlip.simulate.engines import find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import relax
 from se3set_mlip.units import MEV_PER_EV
 
 MODEL = "acetylacetone"
+RUNS = {"ASE": "ase", "OpenMM": "openmm"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,6 @@ def run_demo(
     model: Path | None = None,
     config: DynamicsConfig | None = None,
     echo: Callable[[str], None] = print,
-    on_sample: Callable[[Sample, DynamicsRecord], None] | None = None,
 ) -> DemoResult:
     """Run the demonstration.
 
@@ -72,8 +76,6 @@ def run_demo(
         potential: velocities drawn at 600 K leave about 300 K.
     echo
         Called with each line to print.
-    on_sample
-        Called with each sample of both runs.
 
     Returns
     -------
@@ -84,10 +86,11 @@ def run_demo(
     MissingDependencyError
         If OpenMM or Matplotlib is not installed.
     """
-    openmm_samples = _openmm_engine()
+    _require_packages()
     config = config or DynamicsConfig(duration_ps=2.0, temperature_kelvin=600.0)
     folder.mkdir(parents=True, exist_ok=True)
-    potential = load(model or shipped_model(MODEL), dtype="float64")
+    model = model or shipped_model(MODEL)
+    potential = load(model, dtype="float64")
     start = ase.io.read(shipped_structure(MODEL))
 
     echo("1. relaxing acetylacetone")
@@ -95,23 +98,18 @@ def run_demo(
     state = "converged" if relaxed.converged else "NOT converged"
     echo(f"   {state} after {relaxed.n_steps} steps: {relaxed.energy:.6f} eV")
 
-    records: dict[str, DynamicsRecord] = {}
-    engines: dict[str, Engine] = {"ASE": ase_samples, "OpenMM": openmm_samples}
-    for number, (name, engine) in enumerate(engines.items(), start=2):
-        echo(f"{number}. {config.duration_ps:g} ps of NVE dynamics in {name}")
-        records[name] = run_dynamics(
-            potential,
-            relaxed.atoms,
-            config,
-            engine=engine,
-            trajectory=folder / f"nve_{name.lower()}.traj",
-            on_sample=on_sample,
-        )
-        echo(f"   {_describe(records[name])}")
+    echo(f"2. {config.duration_ps:g} ps of NVE dynamics in {' and in '.join(RUNS)}")
+    with ProcessPoolExecutor(len(RUNS), mp_context=get_context("spawn")) as pool:
+        runs = {
+            name: pool.submit(_run, name, model, relaxed.atoms, config, folder) for name in RUNS
+        }
+        records = {name: run.result() for name, run in runs.items()}
+    for name, record in records.items():
+        echo(f"   {name}: {_describe(record)}")
 
     result = _compare(relaxed.energy, records)
     echo(
-        "4. OpenMM minus ASE: potential energy at the start "
+        "3. OpenMM minus ASE: potential energy at the start "
         f"{result.start_energy_difference_mev:.2e} meV, largest difference in the first tenth "
         f"{result.largest_energy_difference_mev:.2e} meV"
     )
@@ -119,20 +117,45 @@ def run_demo(
     (folder / "demo.json").write_text(content + "\n", encoding="utf-8")
     picture = folder / "demo.png"
     _draw(records, _fragments(potential, relaxed.atoms), picture)
-    echo(f"5. picture in {picture}")
+    echo(f"4. picture in {picture}")
     return result
 
 
-def _openmm_engine() -> Engine:
-    """Return the OpenMM engine; raise early if what the demonstration needs is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            "the demonstration draws with Matplotlib, which is not installed; install it with "
-            "`pip install 'se3set-mlip[openmm,train]'`"
-        )
-    from se3set_mlip.simulate.openmm_engine import openmm_samples  # noqa: PLC0415 - optional
+def _require_packages() -> None:
+    """Raise before any work if what the demonstration needs is missing."""
+    for package in ("matplotlib", "openmm"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(
+                f"the demonstration needs {package}, which is not installed; install it with "
+                "`pip install 'se3set-mlip[openmm,train]'`"
+            )
 
-    return openmm_samples
+
+def _run(
+    name: str, model: Path, atoms: ase.Atoms, config: DynamicsConfig, folder: Path
+) -> DynamicsRecord:
+    """Run dynamics in one engine; the main function of a process, which is limited to one core."""
+    torch.set_num_threads(1)
+    with tqdm(
+        total=config.n_samples + 1,
+        desc=f"{name:>6}",
+        position=list(RUNS).index(name),
+        unit="sample",
+        disable=None,
+        leave=False,
+    ) as bar:
+
+        def count(_sample: Sample, _record: DynamicsRecord) -> None:
+            bar.update()
+
+        return run_dynamics(
+            load(model, dtype="float64"),
+            atoms,
+            config,
+            engine=find_engine(RUNS[name]),
+            trajectory=folder / f"nve_{name.lower()}.traj",
+            on_sample=count,
+        )
 
 
 def _describe(record: DynamicsRecord) -> str:

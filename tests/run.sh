@@ -66,8 +66,8 @@ if [[ $wanted == *" torchforce "* ]]; then
     if prepare torchforce openmm,torchforce,train,test \
         torch==2.9.1 openmmtorch==1.5 openmm==8.6.1; then
         bin=$environments/torchforce/bin
-        # Without this line a broken installation would show as skipped tests.
-        step "openmmtorch imports" "$bin/python" -c "import openmmtorch"
+        # A broken installation must not show as skipped tests. torch brings the CUDA libraries along.
+        step "openmmtorch imports" "$bin/python" -c "import torch, openmmtorch"
         step "tests, torch 2.9 and openmmtorch" \
             "$bin/pytest" tests/engines tests/export -m "not heavy" \
             --numprocesses auto --maxprocesses 4

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from se3set_mlip.commands.options import EXISTING_FILE, threads_option
 from se3set_mlip.demo import run_demo
 from se3set_mlip.simulate.dynamics import DynamicsConfig
-from se3set_mlip.simulate.record import DynamicsRecord, Sample
 
 
 @click.command("demo")
@@ -25,9 +23,4 @@ from se3set_mlip.simulate.record import DynamicsRecord, Sample
 def demo_command(*, folder: Path, model: Path | None, duration: float) -> None:
     """Relax acetylacetone, run NVE dynamics in ASE and in OpenMM, compare and draw."""
     config = DynamicsConfig(duration_ps=duration, temperature_kelvin=600.0)
-    with tqdm(total=2 * (config.n_samples + 1), unit="sample", disable=None, leave=False) as bar:
-
-        def count(_sample: Sample, _record: DynamicsRecord) -> None:
-            bar.update()
-
-        run_demo(folder, model=model, config=config, echo=tqdm.write, on_sample=count)
+    run_demo(folder, model=model, config=config, echo=click.echo)

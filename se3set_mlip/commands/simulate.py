@@ -15,8 +15,8 @@ from se3set_mlip.commands.options import (
     structure_options,
 )
 from se3set_mlip.export.loading import load
-from se3set_mlip.simulate.ase_engine import ase_samples
-from se3set_mlip.simulate.dynamics import ENGINES, ENSEMBLES, DynamicsConfig, Engine, run_dynamics
+from se3set_mlip.simulate.dynamics import ENSEMBLES, DynamicsConfig, run_dynamics
+from se3set_mlip.simulate.engines import ENGINES, find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import OPTIMIZERS, relax
 
@@ -192,21 +192,6 @@ def md_command(
         f"{record.times_ps[-1]:.3f} ps at {record.nanoseconds_per_day:.3f} ns/day, mean "
         f"temperature {record.temperatures_kelvin.mean():.1f} K, trajectory in {trajectory}"
     )
-
-
-def find_engine(name: str) -> Engine:
-    """Return the engine of a name; OpenMM is imported only for its own.
-
-    Raises
-    ------
-    MissingDependencyError
-        If OpenMM is wanted and not installed.
-    """
-    if name == "ase":
-        return ase_samples
-    from se3set_mlip.simulate.openmm_engine import openmm_samples  # noqa: PLC0415 - optional
-
-    return openmm_samples
 
 
 def format_sample(sample: Sample, record: DynamicsRecord, *, conserved: bool) -> str:

@@ -21,7 +21,6 @@ from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.topology.molecule import Topology
 
 ENSEMBLES = ("nve", "nvt")
-ENGINES = ("ase", "openmm")
 FEMTOSECONDS_PER_PICOSECOND = 1000.0
 
 

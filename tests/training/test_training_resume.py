@@ -96,13 +96,13 @@ def test_killed_runs_end_with_the_same_bits(make_config, tmp_path):
 
     broken = config("broken")
     folder = tmp_path / "broken"
-    # Inside step 6, with half of an epoch and a step after the last saved state.
+    # Inside step 6, a step and a half after the last saved state.
     killed_run(broken, where="step", number=6, resume=False)
     assert read_state(folder)["progress"]["step"] == 4
-    # Inside the writing of a state: the old one must stay.
-    killed_run(broken, where="save", number=3, resume=True)
-    saved = read_state(folder)["progress"]["step"]
-    assert 4 < saved < 16
+    # Inside the writing of the state at the end of an epoch: the one from its middle must stay.
+    killed_run(broken, where="save", number=2, resume=True)
+    saved = read_state(folder)["progress"]
+    assert (saved["step"], saved["position"]) == (6, 2)
     result = train(broken, resume=True, echo=quiet)
     assert result.finished
 

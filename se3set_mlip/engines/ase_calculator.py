@@ -43,11 +43,11 @@ class SE3SetCalculator(Calculator):
     dtype
         ``"float64"`` (relaxations, vibrations) or ``"float32"`` (faster).
     topology
-        Who is bonded to whom, in the order of the atoms. None: from ``atoms.info["smiles"]`` if
-        it is there, else from the first geometry that is computed.
+        Who is bonded to whom, in the order of the atoms. None: it is found from the first
+        geometry that is computed.
     charge
-        Total charge in elementary charges, for finding the topology. None: from
-        ``atoms.info["charge"]`` if it is there, else 0.
+        Total charge in elementary charges, for finding the topology. None:
+        ``atoms.info["charge"]``, else the sum of the initial charges.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class SE3SetCalculator(Calculator):
         self._bonds_watched = True
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Return what changed since the last calculation; a new charge or SMILES is a change."""
+        """Return what changed since the last calculation; a new charge is a change."""
         changes: list[str] = super().check_state(atoms, tol=tol)
         if not changes and self._identity != self._identify(atoms):
             changes.append("numbers")
@@ -179,12 +179,7 @@ class SE3SetCalculator(Calculator):
 
     def _identify(self, atoms: Atoms) -> tuple[Any, ...]:
         """Return what a topology depends on, besides the geometry at which it was found."""
-        return (
-            atoms.numbers.tobytes(),
-            atoms.pbc.tobytes(),
-            atoms.info.get("charge"),
-            atoms.info.get("smiles"),
-        )
+        return atoms.numbers.tobytes(), atoms.pbc.tobytes(), atoms.info.get("charge")
 
     def _check_topology(self, atoms: Atoms) -> None:
         """Raise unless the atoms fit the topology and the charge that were given."""

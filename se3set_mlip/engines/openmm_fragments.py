@@ -53,6 +53,11 @@ def find_fragments(
     """
     if isinstance(topology, Fragmentation):
         _check_number(topology.topology.n_atoms, particles, "fragmentation")
+        if topology.config != potential.config.fragmentation:
+            raise InputError(
+                f"the fragmentation was made with {topology.config}, the potential was trained "
+                f"with {potential.config.fragmentation}; make it with potential.fragment(...)"
+            )
         return topology
     if positions_nm is None:
         raise InputError(
@@ -80,10 +85,10 @@ def find_fragments(
 
 def _check_number(n_atoms: int, particles: Sequence[int] | None, name: str) -> None:
     """Raise unless there is one particle per atom."""
-    if particles is not None and len(particles) != n_atoms:
+    if particles is not None and not len(particles) == len(set(particles)) == n_atoms:
         raise InputError(
-            f"{len(particles)} particles for a {name} of {n_atoms} atoms; give one particle per "
-            "atom, in the order of the atoms"
+            f"{len(set(particles))} particles for a {name} of {n_atoms} atoms; give one particle "
+            "per atom, in the order of the atoms"
         )
 
 

@@ -1,12 +1,16 @@
-"""How TorchScript is run: in its plain interpreter.
+"""How TorchScript is run.
 
 TorchScript's optimising executor profiles the first calls of a program and compiles it for what it
-saw. Here that gains nothing: three calls of seconds, then the speed of eager torch, because the
-sizes of a hypergraph change at every step and most time goes into products of matrices. The plain
-interpreter starts at once and stays fastest. The setting is one of a thread; C++ programs make it
-with ``torch::jit::setGraphExecutorOptimize(false)``.
+saw: two or three calls of seconds. Afterwards it is no faster here than the plain interpreter,
+because the sizes of a hypergraph change at every step and most time goes into matrix products. So:
 
-Upstream TorchScript is deprecated. It is still what OpenMM's ``TorchForce`` and C++ programs load.
+- Called from Python (:class:`InterpretedPotential`), the interpreter runs, from the first call.
+- ``TorchForce`` calls TorchScript from C++ and needs the optimising executor (its freezing of the
+  module depends on it): a few slow calls, then none. :func:`limit_specialisation` keeps the fuser
+  of GPUs from compiling again for each new size.
+- C++ programs of one's own do best with ``torch::jit::setGraphExecutorOptimize(false)``.
+
+Upstream TorchScript is deprecated; it is still what ``TorchForce`` and C++ programs load.
 """
 
 import warnings
@@ -20,13 +24,14 @@ from se3set_mlip.hypergraph.hypergraph import System
 from se3set_mlip.potential.potential_module import PotentialOutput
 
 
-def use_interpreter() -> None:
-    """Run TorchScript without its optimising executor, from now on in the calling thread.
+def limit_specialisation() -> None:
+    """Let TorchScript's fuser compile a program at most twice, for any shape.
 
-    :func:`bind` and ``load_bound`` call this, because OpenMM's ``TorchForce`` calls TorchScript
-    where no context manager reaches. It matters to speed alone: the numbers are the same.
+    By default it compiles twice for exact shapes and ten times for any shape. The setting is one
+    of the whole process (there is no other), concerns GPUs alone, and changes no numbers.
     """
-    torch._C._set_graph_executor_optimize(False)  # noqa: SLF001
+    with expect_torchscript():
+        torch.jit.set_fusion_strategy([("DYNAMIC", 2)])
 
 
 class InterpretedPotential(nn.Module):

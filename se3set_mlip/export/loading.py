@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,14 +10,13 @@ from se3set_mlip.export.artifact import (
     is_archive,
     parse_record,
     read_bytes,
-    record_to_dict,
 )
 from se3set_mlip.export.interpreter import (
     InterpretedPotential,
     expect_torchscript,
-    use_interpreter,
+    limit_specialisation,
 )
-from se3set_mlip.potential.checkpoint import checkpoint_info, load_checkpoint
+from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.potential.potential import Potential
 
 
@@ -91,27 +89,8 @@ def load_bound(path: str | Path, *, device: torch.device | str = "cpu") -> torch
             f"{path} is a generic exported model, bound to no system; read it with load, or write "
             "a bound one with export_bound"
         )
-    use_interpreter()
+    limit_specialisation()
     return _load_module(content, path, device)
-
-
-def describe_file(path: str | Path) -> dict[str, Any]:
-    """Return what a model file says about itself, ready for JSON; nothing in it is run.
-
-    Parameters
-    ----------
-    path
-        A checkpoint or an exported model, generic or bound.
-
-    Raises
-    ------
-    ArtifactError
-        If the file is missing, foreign, truncated, altered, or of a newer format.
-    """
-    content = read_bytes(path)
-    if is_archive(content):
-        return record_to_dict(parse_record(content, path))
-    return checkpoint_info(path)
 
 
 def _load_module(

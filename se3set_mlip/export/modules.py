@@ -132,12 +132,16 @@ class BoundPotential(nn.Module):
         particles = self.particles  # TorchScript narrows the types of local variables only
         if particles is not None:
             positions = positions.index_select(0, particles)
+        # float32 has few digits far from the origin, and only differences matter.
         cell = self.no_cell
         if self.periodic:
             assert boxvectors is not None, "this potential is periodic: pass the box vectors"
-            cell = (boxvectors * self.nanometer).to(self.dtype).unsqueeze(0)
-        # Far from the origin float32 has few digits left, and only differences matter.
-        positions = positions - positions[0].detach()
+            box = boxvectors.detach()
+            fractional = positions.detach() @ torch.linalg.inv(box)
+            positions = positions - torch.floor(fractional) @ box
+            cell = (box * self.nanometer).to(self.dtype).unsqueeze(0)
+        else:
+            positions = positions - positions[0].detach()
         system = System(
             numbers=self.numbers,
             positions=(positions * self.nanometer).to(self.dtype),

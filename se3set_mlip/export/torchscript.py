@@ -31,7 +31,7 @@ from se3set_mlip.export.artifact import (
     record_to_dict,
     write_sealed,
 )
-from se3set_mlip.export.interpreter import expect_torchscript, use_interpreter
+from se3set_mlip.export.interpreter import expect_torchscript, limit_specialisation
 from se3set_mlip.export.modules import BoundPotential, GenericPotential
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import package_version, weights_checksum
@@ -95,7 +95,7 @@ def bind(
         particles=None if particles is None else torch.tensor([int(i) for i in particles]),
         periodic=periodic,
     )
-    use_interpreter()
+    limit_specialisation()
     return _script(bound)
 
 

@@ -85,7 +85,7 @@ def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
 
 
 def make_samples(
-    potential: Potential, frames: Sequence[Frame], *, all_fragments: bool = False
+    potential: Potential, frames: Sequence[Frame], *, bond_stretch: float = 0.0
 ) -> list[Sample]:
     """Find fragments and build tensors, once, on the CPU.
 
@@ -95,14 +95,14 @@ def make_samples(
         Gives the fragmentation, the dtype, and the checks of the structures.
     frames
         Labelled structures.
-    all_fragments
-        Whether a structure that holds the bonds of several topologies becomes several samples; see
-        :mod:`.fragmenting`.
+    bond_stretch
+        A structure that holds the bonds of several topologies up to this stretch becomes several
+        samples; see :func:`.fragmenting.find_fragments`.
 
     Returns
     -------
     list of Sample
-        In the order of the structures; one for each without ``all_fragments``.
+        In the order of the structures; one for each if ``bond_stretch`` is 0.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def make_samples(
         For structures that the potential cannot take; the message names the structure.
     """
     samples: list[Sample] = []
-    found = find_fragments(frames, potential.config.fragmentation, all_that_hold=all_fragments)
+    found = find_fragments(frames, potential.config.fragmentation, bond_stretch=bond_stretch)
     for frame, fragmentations in zip(frames, found, strict=True):
         labels = make_labels(frame, potential.dtype)
         for number, fragmentation in enumerate(fragmentations, start=1):

@@ -63,9 +63,11 @@ class DataConfig:
     """Energy of each element: symbol -> eV; ``"fit"`` (least squares of the compositions);
     ``"isolated_atoms"`` (single-atom structures in the training files); or a path to a file of
     isolated atoms."""
-    all_fragments: bool = True
-    """Train on a structure once for each topology whose bonds it holds, as in a proton transfer;
-    see :mod:`.fragmenting`."""
+    bond_stretch: float = 1.6
+    """Train on a structure with the fragments of every topology of its dataset whose bonds are all
+    shorter than this multiple of the sums of covalent radii; see :mod:`.fragmenting`. 0: with its
+    own fragments only; about 2.8 where protons move in dynamics, so that either topology gives the
+    same energy."""
     shift_to_mean: bool = True
     """Add the mean residual energy per atom of the training set to every reference energy. The
     network then learns only differences between structures, which is best for bound molecules; the
@@ -95,6 +97,7 @@ class DataConfig:
         for name in ("n_validation", "n_train"):
             value = getattr(self, name)
             _require(value is None or value > 0, f"data.{name}", value, "a positive number")
+        _require(self.bond_stretch >= 0.0, "data.bond_stretch", self.bond_stretch, "zero or more")
         _require_choice(self.missing_labels, ("error", "mask"), "data.missing_labels")
         _require(
             self.energy_scale_ev is None or self.energy_scale_ev > 0.0,
@@ -192,6 +195,9 @@ class RunConfig:
     """Where the results go and how the run behaves."""
 
     output_dir: str
+    initial_model: str | None = None
+    """A checkpoint (.safetensors) whose weights, reference energies and energy scale to start from;
+    its potential must have the same settings. Random weights by default."""
     seed: int = 0
     dtype: str = "float32"
     device: str = "cpu"

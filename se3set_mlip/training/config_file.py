@@ -59,7 +59,12 @@ def _with_absolute_paths(config: TrainingConfig, folder: Path) -> TrainingConfig
         test_files=tuple(map(resolve, config.data.test_files)),
         reference_energies=references,
     )
-    run = replace(config.run, output_dir=resolve(config.run.output_dir))
+    initial = config.run.initial_model
+    run = replace(
+        config.run,
+        output_dir=resolve(config.run.output_dir),
+        initial_model=None if initial is None else resolve(initial),
+    )
     return replace(config, data=data, run=run)
 
 

@@ -1,9 +1,9 @@
 """The structures of a dataset become fragments, each by its own bonds.
 
-So the order of a file does not matter. In dynamics, though, a topology is kept as long as its bonds
-hold, and a proton between two oxygen atoms may then be nearer to the one that it is not bonded to.
-Structures that hold the bonds of several topologies of their dataset can therefore be trained on
-with the fragments of each: the potential learns one energy for all of them.
+So the order of a file does not matter. In dynamics, though, the topology is that of the start, and
+a proton between two oxygen atoms may have moved to the one that it is not bonded to. A structure
+can therefore be trained on with the fragments of every topology of its dataset that describes it
+with bonds not too long: the potential learns one energy for all of them.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,12 @@ from se3set_mlip.potential.fragment_cache import FragmentCache, total_charge
 from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.training.datasets import Frame
 
+BOND_STRETCH_HELD = 1.6
+"""A topology describes a structure with all bonds shorter than this times the sums of radii."""
+
 
 def find_fragments(
-    frames: Sequence[Frame], config: FragmentationConfig, *, all_that_hold: bool
+    frames: Sequence[Frame], config: FragmentationConfig, *, bond_stretch: float = 0.0
 ) -> list[tuple[Fragmentation, ...]]:
     """Find the fragments of structures.
 
@@ -29,9 +32,9 @@ def find_fragments(
         Structures; ``atoms.info["charge"]`` is honoured.
     config
         Settings of the fragments.
-    all_that_hold
-        Whether to add the fragments of other topologies of the same atoms, with as many bonds,
-        where these bonds hold.
+    bond_stretch
+        Other topologies of the same atoms, with as many bonds, add their fragments where all bonds
+        are shorter than this multiple of the sums of covalent radii.
 
     Returns
     -------
@@ -49,21 +52,21 @@ def find_fragments(
     found = [_perceive(frame, cache) for frame in frames]
     known = _known_fragments(frames, found)
     return [
-        _choose(frame, own, known[_key(frame)], all_that_hold=all_that_hold)
+        _choose(frame, own, known[_key(frame)], bond_stretch=bond_stretch)
         for frame, own in zip(frames, found, strict=True)
     ]
 
 
 def perceivable(frames: Sequence[Frame], config: FragmentationConfig) -> tuple[Frame, ...]:
     """Return the structures that have fragments; see :func:`find_fragments`."""
-    kept: list[Frame] = []
     cache = FragmentCache(config)
     found = [_perceive(frame, cache) for frame in frames]
     known = _known_fragments(frames, found)
-    for frame, own in zip(frames, found, strict=True):
-        if isinstance(own, Fragmentation) or _holding(frame, known[_key(frame)]):
-            kept.append(frame)
-    return tuple(kept)
+    return tuple(
+        frame
+        for frame, own in zip(frames, found, strict=True)
+        if isinstance(own, Fragmentation) or _holding(frame, known[_key(frame)], BOND_STRETCH_HELD)
+    )
 
 
 def _known_fragments(
@@ -107,10 +110,10 @@ def _perceive(frame: Frame, cache: FragmentCache) -> Fragmentation | TopologyErr
         raise type(error)(f"{frame.name}: {error}") from error
 
 
-def _holding(frame: Frame, known: Sequence[Fragmentation]) -> list[Fragmentation]:
-    """Return the fragmentations whose bonds hold in a structure."""
+def _holding(frame: Frame, known: Sequence[Fragmentation], stretch: float) -> list[Fragmentation]:
+    """Return the fragmentations whose bonds hold in a structure, up to a stretch."""
     positions, box = frame.atoms.positions, _box(frame.atoms)
-    return [other for other in known if other.topology.bonds_hold(positions, **box)]
+    return [other for other in known if other.topology.bonds_hold(positions, factor=stretch, **box)]
 
 
 def _choose(
@@ -118,23 +121,21 @@ def _choose(
     own: Fragmentation | TopologyError,
     known: Sequence[Fragmentation],
     *,
-    all_that_hold: bool,
+    bond_stretch: float,
 ) -> tuple[Fragmentation, ...]:
     """Return the fragmentations of one structure."""
-    if isinstance(own, Fragmentation) and not all_that_hold:
-        return (own,)
-    holding = _holding(frame, known)
-    if isinstance(own, Fragmentation):
-        n_bonds = len(own.topology.bonds)
-        others = (
-            other
-            for other in holding
-            if len(other.topology.bonds) == n_bonds and not _same(own, other)
-        )
-        return (own, *others)
-    if not holding:
-        raise TopologyError(
-            f"{frame.name}: {own} (to train without such structures, set data.skip_unperceived "
-            "to true)"
-        ) from own
-    return tuple(holding if all_that_hold else holding[:1])
+    if isinstance(own, TopologyError):
+        held = _holding(frame, known, BOND_STRETCH_HELD)
+        if not held:
+            raise TopologyError(
+                f"{frame.name}: {own} (to train without such structures, set "
+                "data.skip_unperceived to true)"
+            ) from own
+        own = held[0]
+    n_bonds = len(own.topology.bonds)
+    others = (
+        other
+        for other in _holding(frame, known, bond_stretch)
+        if len(other.topology.bonds) == n_bonds and not _same(own, other)
+    )
+    return (own, *others)

@@ -53,11 +53,11 @@ def prepare_run(
     potential = build_potential(config, data, echo=echo)
     potential.module.train()
     settings = config.optimizer
-    samples = make_samples(potential, data.training, all_fragments=config.data.all_fragments)
+    samples = make_samples(potential, data.training, bond_stretch=config.data.bond_stretch)
     if len(samples) > len(data.training):
         echo(
-            f"{len(samples) - len(data.training)} training structures hold the bonds of two "
-            "topologies and are used with the fragments of both"
+            f"{len(samples)} training samples: some structures are used with the fragments of more "
+            "than one topology (data.bond_stretch)"
         )
     validation = fixed_batches(
         make_samples(potential, data.validation), config.run.evaluation_batch_size

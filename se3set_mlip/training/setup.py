@@ -1,4 +1,4 @@
-"""A configuration and its data become a potential: random weights, reference energies, a scale."""
+"""A configuration and its data become a potential: first weights, reference energies, a scale."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +7,7 @@ import torch
 
 from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError
+from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.potential.potential import Metadata, Potential
 from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.config import TrainingConfig
@@ -25,14 +26,14 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def build_potential(
     config: TrainingConfig, data: TrainingData, *, echo: Callable[[str], None]
 ) -> Potential:
-    """Make the potential with random weights, its reference energies and its energy scale.
+    """Make the potential with its first weights, its reference energies and its energy scale.
 
     Raises
     ------
     DatasetError
         When reference energies are lacking, or energies and forces are implausible in their units.
     ConfigError
-        When the device does not exist.
+        When the device does not exist, or the initial model has other settings.
     """
     settings = config.data
     references = reference_energies(
@@ -60,6 +61,8 @@ def build_potential(
     )
     module = PotentialModule(config.potential, dtype=_DTYPES[config.run.dtype])
     module.set_energies(reference=references, scale=scale)
+    if config.run.initial_model is not None:
+        _load_weights(module, config, echo=echo)
     card = config.model_card
     metadata = Metadata(
         level_of_theory=card.level_of_theory,
@@ -71,6 +74,21 @@ def build_potential(
     )
     potential = Potential(module, config.potential, metadata)
     return potential.to(device=_device(config.run.device))
+
+
+def _load_weights(
+    module: PotentialModule, config: TrainingConfig, *, echo: Callable[[str], None]
+) -> None:
+    """Take weights, reference energies and energy scale from the initial model."""
+    path = str(config.run.initial_model)
+    initial = load_checkpoint(path)
+    if initial.config != config.potential:
+        raise ConfigError(
+            f"run.initial_model {path} has other settings than potential: {initial.config}; copy "
+            "its settings, or start from random weights"
+        )
+    module.load_state_dict(initial.module.state_dict())
+    echo(f"weights, reference energies and energy scale taken from {path}")
 
 
 def _device(name: str) -> torch.device:

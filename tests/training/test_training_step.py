@@ -107,8 +107,8 @@ def test_an_unusable_structure_is_named(potential, acac_folder):
 def test_order_of_the_structures_does_not_change_their_fragments(acac_folder):
     frames = read_frames(acac_folder / "train_300K_first_40.xyz", LabelConfig()).frames
     config = FragmentationConfig()
-    forward = find_fragments(frames, config, all_that_hold=False)
-    backward = find_fragments(frames[::-1], config, all_that_hold=False)[::-1]
+    forward = find_fragments(frames, config)
+    backward = find_fragments(frames[::-1], config)[::-1]
     assert len({f[0].fragments for f in forward}) == 2  # the proton is on either oxygen
     assert [f[0].fragments for f in forward] == [b[0].fragments for b in backward]
 
@@ -121,11 +121,20 @@ def test_a_shared_proton_gives_two_fragmentations(acac_folder):
     shared.positions[11] = shared.positions[donor] + 0.45 * direction
     shared.positions[acceptor] += 0.3 * direction * (2.4 / np.linalg.norm(direction) - 1.0)
     every = [*frames, Frame("shared", shared, None, None, None)]
-    found = find_fragments(every, FragmentationConfig(), all_that_hold=True)
+    found = find_fragments(every, FragmentationConfig(), bond_stretch=1.6)
     assert len(found[-1]) == 2
     assert {tuple(sorted(f.topology.bonds)) for f in found[-1]} == {
         tuple(sorted(f[0].topology.bonds)) for f in found[:-1]
     }
-    assert [len(f) for f in find_fragments(every, FragmentationConfig(), all_that_hold=False)] == (
-        [1] * 41
-    )
+    assert [len(f) for f in find_fragments(every, FragmentationConfig())] == ([1] * 41)
+
+
+def test_fragments_of_the_other_topology_where_a_proton_may_have_moved(acac_folder):
+    frames = read_frames(acac_folder / "train_300K_first_40.xyz", LabelConfig()).frames
+    counts = [
+        [len(f) for f in find_fragments(frames, FragmentationConfig(), bond_stretch=stretch)]
+        for stretch in (0.0, 1.6, 2.8)
+    ]
+    assert counts[0] == [1] * 40
+    assert 40 <= sum(counts[1]) < 80
+    assert counts[2] == [2] * 40

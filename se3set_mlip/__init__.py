@@ -1,7 +1,7 @@
 """SE3Set, an equivariant hypergraph network, as a smooth potential for molecular dynamics.
 
-The public names are imported when they are first used: openmm-ml and the command line import this
-package long before they need torch, and must not wait or fail for it.
+The public names are imported when they are first used: programs that look for plugins import this
+package long before anybody needs torch, and must not wait or fail for it.
 """
 
 import importlib

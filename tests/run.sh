@@ -55,7 +55,8 @@ if [[ $wanted == *" lint "* || $wanted == *" newest "* ]]; then
         fi
         if [[ $wanted == *" newest "* ]]; then
             step "tests, newest torch" \
-                "$bin/pytest" -m "not torchforce and not heavy" --numprocesses auto --maxprocesses 4
+                "$bin/pytest" -m "not torchforce and not heavy" --durations 10 \
+                --numprocesses auto --maxprocesses 4
         fi
     else
         failed+=("environment newest")
@@ -69,7 +70,7 @@ if [[ $wanted == *" torchforce "* ]]; then
         # A broken installation must not show as skipped tests. torch brings the CUDA libraries along.
         step "openmmtorch imports" "$bin/python" -c "import torch, openmmtorch"
         step "tests, torch 2.9 and openmmtorch" \
-            "$bin/pytest" tests/engines tests/export -m "not heavy" \
+            "$bin/pytest" tests/engines tests/export -m "not heavy" --durations 10 \
             --numprocesses auto --maxprocesses 4
     else
         failed+=("environment torchforce")

@@ -200,6 +200,8 @@ def create_force(
         If no bonding pattern fits the topology.
     ArtifactError
         If the checkpoint cannot be read.
+    MissingDependencyError
+        For a subset of particles before OpenMM 8.6.
 
     Notes
     -----
@@ -231,7 +233,14 @@ def create_force(
         device=device,
         dtype=dtype or str(potential.dtype).removeprefix("torch."),
     )
-    force = openmm.PythonForce(computation, {}, [] if particles is None else list(particles))
+    force = openmm.PythonForce(computation)
+    if particles is not None:
+        if not hasattr(force, "setParticles"):
+            raise MissingDependencyError(
+                f"OpenMM {openmm.__version__} applies a PythonForce to all particles only; upgrade "
+                "to OpenMM 8.6 or newer for a subset, or leave particles out"
+            )
+        force.setParticles([int(index) for index in particles])
     force.setUsesPeriodicBoundaryConditions(periodic)
     force.setName("SE3Set")
     return force
@@ -259,8 +268,10 @@ def create_torch_force(module: torch.jit.ScriptModule) -> Any:
     Notes
     -----
     With OpenMM 8.6 and the wheel of openmmtorch 1.5 a system that has a ``TorchForce`` can be
-    neither copied nor deserialised: the process ends (the wheel was built against an older
-    OpenMM). Keep the bound file and make the force from it, or use :func:`create_force`.
+    neither copied nor deserialised: the process ends (the wheel was built against OpenMM 8.5, with
+    which both work). Keep the bound file and make the force from it, or use :func:`create_force`.
+
+    The first three calls take seconds: TorchScript profiles and compiles the program.
     """
     try:
         import openmmtorch  # noqa: PLC0415

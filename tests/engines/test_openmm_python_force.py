@@ -10,7 +10,7 @@ import pytest
 from openmm import app, unit
 
 from se3set_mlip.engines.openmm_force import create_force, create_system
-from se3set_mlip.errors import ArtifactError, InputError
+from se3set_mlip.errors import ArtifactError, InputError, MissingDependencyError
 from se3set_mlip.fragments.fragmentation import fragment
 from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.units import KJ_PER_MOL_PER_EV
@@ -270,3 +270,9 @@ def test_virtual_sites_are_an_error(molecule):
     force = create_force(molecule.potential, molecule.fragmentation)
     with pytest.raises(InputError, match=r"atom 0 \(M\) has no element"):
         create_system(topology, force)
+
+
+def test_an_openmm_without_subsets_says_so(molecule, monkeypatch):
+    monkeypatch.delattr(openmm.PythonForce, "setParticles")
+    with pytest.raises(MissingDependencyError, match=r"upgrade to OpenMM 8\.6"):
+        create_force(molecule.potential, molecule.fragmentation, particles=range(1, 16))

@@ -56,6 +56,15 @@ class DemoResult:
     mean_temperature_kelvin: float
 
 
+def demo_dynamics(duration_ps: float = 2.0) -> DynamicsConfig:
+    """Return what is run in both engines.
+
+    From a minimum, half of the kinetic energy goes into the potential: velocities drawn at 600 K
+    leave about 300 K.
+    """
+    return DynamicsConfig(duration_ps=duration_ps, temperature_kelvin=600.0, interval=8)
+
+
 def run_demo(
     folder: Path,
     *,
@@ -72,8 +81,7 @@ def run_demo(
     model
         Model file instead of the shipped one; it must know C, H and O.
     config
-        Dynamics instead of 2 ps of NVE. From a minimum, half of the kinetic energy goes into the
-        potential: velocities drawn at 600 K leave about 300 K.
+        Dynamics instead of :func:`demo_dynamics`.
     echo
         Called with each line to print.
 
@@ -87,7 +95,7 @@ def run_demo(
         If OpenMM or Matplotlib is not installed.
     """
     _require_packages()
-    config = config or DynamicsConfig(duration_ps=2.0, temperature_kelvin=600.0)
+    config = config or demo_dynamics()
     folder.mkdir(parents=True, exist_ok=True)
     model = model or shipped_model(MODEL)
     potential = load(model, dtype="float64")
@@ -192,27 +200,32 @@ def _fragments(potential: Potential, atoms: ase.Atoms) -> Fragmentation:
 
 
 def _draw(records: dict[str, DynamicsRecord], fragmentation: Fragmentation, picture: Path) -> None:
-    """Draw energies of both runs over time, and the fragments."""
+    """Draw energies of both runs over time, the total energy once more magnified, and fragments."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     from matplotlib.image import imread  # noqa: PLC0415 - optional
 
-    molecule = picture.with_name("fragments.png")
-    draw_fragments(fragmentation, molecule)
-    figure = Figure(figsize=(12.0, 4.8), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1.6, 1.0])
+    molecule = draw_fragments(fragmentation, picture.with_name("fragments.png"), size=(720, 640))
+    figure = Figure(figsize=(12.0, 5.4), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["energies", "molecule"], ["total", "molecule"]],
+        width_ratios=[1.5, 1.0],
+        height_ratios=[2.0, 1.0],
+    )
     for (name, record), style in zip(records.items(), ("-", "--"), strict=True):
-        change = MEV_PER_EV * (record.total_energies - record.total_energies[0])
-        potential_change = MEV_PER_EV * (record.potential_energies - record.potential_energies[0])
-        per_atom = record.n_atoms
-        left.plot(
-            record.times_ps, potential_change / per_atom, style, lw=0.8, label=f"{name}: potential"
-        )
-        left.plot(record.times_ps, change / per_atom, style, lw=1.6, label=f"{name}: total")
-    left.set_xlabel("time (ps)")
-    left.set_ylabel("change of energy (meV/atom)")
-    left.set_title("Acetylacetone, NVE: total energy is conserved")
-    left.legend(loc="center right")
-    right.imshow(imread(molecule))
-    right.set_title("fragments")
-    right.axis("off")
+        scale = MEV_PER_EV / record.n_atoms
+        potential = scale * (record.potential_energies - record.potential_energies[0])
+        total = scale * (record.total_energies - record.total_energies[0])
+        axes["energies"].plot(record.times_ps, potential, style, lw=0.8, label=f"potential, {name}")
+        axes["energies"].plot(record.times_ps, total, style, lw=1.6, label=f"total, {name}")
+        axes["total"].plot(record.times_ps, total, style, lw=1.0, label=name)
+    axes["energies"].set_title("Acetylacetone, NVE: change of energy (meV/atom)")
+    axes["energies"].tick_params(labelbottom=False)
+    axes["energies"].legend(loc="upper right", ncols=2, fontsize="small")
+    axes["energies"].margins(y=0.25)
+    axes["total"].set_title("total energy, magnified (meV/atom)", fontsize="medium")
+    axes["total"].set_xlabel("time (ps)")
+    axes["total"].legend(loc="upper right", ncols=2, fontsize="small")
+    axes["molecule"].imshow(imread(molecule))
+    axes["molecule"].set_title("fragments")
+    axes["molecule"].axis("off")
     figure.savefig(picture, dpi=150)

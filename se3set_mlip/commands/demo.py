@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from se3set_mlip.commands.options import EXISTING_FILE, threads_option
-from se3set_mlip.demo import run_demo
-from se3set_mlip.simulate.dynamics import DynamicsConfig
+from se3set_mlip.demo import demo_dynamics, run_demo
 
 
 @click.command("demo")
@@ -22,5 +21,4 @@ from se3set_mlip.simulate.dynamics import DynamicsConfig
 @threads_option
 def demo_command(*, folder: Path, model: Path | None, duration: float) -> None:
     """Relax acetylacetone, run NVE dynamics in ASE and in OpenMM, compare and draw."""
-    config = DynamicsConfig(duration_ps=duration, temperature_kelvin=600.0)
-    run_demo(folder, model=model, config=config, echo=click.echo)
+    run_demo(folder, model=model, config=demo_dynamics(duration), echo=click.echo)

@@ -107,15 +107,18 @@ def check_symmetry(potential: Potential, system: System, *, seed: int = 0) -> Ch
         translation = generator.normal(size=3)
         order = generator.permutation(len(positions))
         inverse = torch.as_tensor(np.argsort(order), device=system.parent.device)
-        like = {"dtype": system.positions.dtype, "device": system.positions.device}
+
+        def tensor(values: Array) -> torch.Tensor:
+            return torch.as_tensor(values).to(system.positions)
+
         other = System(
             numbers=system.numbers[order],
-            positions=torch.as_tensor((positions @ matrix.T + translation)[order], **like),
+            positions=tensor((positions @ matrix.T + translation)[order]),
             fragment=system.fragment[order],
             group=system.group[order],
             parent=inverse[system.parent[order]],
             structure=system.structure,
-            cell=torch.as_tensor(cell @ matrix.T, **like),
+            cell=tensor(cell @ matrix.T),
             pbc=system.pbc,
         )
         other_energy, other_forces = energy_and_forces(potential, other)
@@ -187,7 +190,9 @@ def check_stress(potential: Potential, system: System, *, seed: int = 0) -> Chec
 def _signature(potential: Potential, system: System) -> tuple[int, int, int]:
     """Return how many incidences have weight above 0, weight 1, and how many pairs there are."""
     if not isinstance(potential.module, PotentialModule):
-        raise InputError("crossings need the checkpoint, not a TorchScript model; load that instead")
+        raise InputError(
+            "crossings need the checkpoint, not a TorchScript model; load that instead"
+        )
     with torch.no_grad():
         graph = potential.module.builder(system)
     weight = graph.incidence_weight
@@ -376,9 +381,7 @@ def run_checks(
     if bool(np.all(atoms.pbc)):
         checks.append(lambda: [check_stress(potential, system)])
     if not quick:
-        checks.append(
-            lambda: [check_drift(potential, atoms, topology=topology, duration_ps=20.0)]
-        )
+        checks.append(lambda: [check_drift(potential, atoms, topology=topology, duration_ps=20.0)])
     results: list[CheckResult] = []
     for check in tqdm(checks, disable=not progress, unit="check", leave=False):
         results += check()

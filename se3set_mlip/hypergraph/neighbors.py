@@ -145,6 +145,7 @@ def _binned(
     n_bins = torch.floor(heights / cutoff).clamp(min=1.0, max=1024.0)
     width = heights / n_bins
     reach = torch.ceil(cutoff / width - 1e-12)
+    reach = torch.where(periodic, reach, torch.minimum(reach, n_bins - 1.0))
     bins = torch.floor((fractional - low) / extent * n_bins)
     bins = torch.minimum(bins.clamp(min=0.0), n_bins - 1.0).to(torch.int64)
     size = n_bins.to(torch.int64)

@@ -94,8 +94,8 @@ class FragmentCache:
         if topology.numbers != tuple(numbers.tolist()):
             raise InputError(
                 f"the topology has {topology.n_atoms} atoms {topology.numbers[:8]}..., the "
-                f"structure {len(numbers)} {tuple(numbers[:8].tolist())}...; give a topology in the order of "
-                "the atoms"
+                f"structure {len(numbers)} {tuple(numbers[:8].tolist())}...; give a topology in the "
+                "order of the atoms"
             )
         if topology not in self._given:
             self._given[topology] = self._fragment(topology, positions, cell, pbc)

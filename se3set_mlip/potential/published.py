@@ -5,6 +5,7 @@ radial envelope, energies in the unit that the weights were trained in.
 """
 
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def read_published(path: str | Path) -> SE3Set:
         If the settings ask for a variant that is not implemented here.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             config = json.loads(str(archive["config"]))
             weights = {
                 key.removeprefix("weight/"): torch.from_numpy(archive[key])
@@ -42,7 +43,7 @@ def read_published(path: str | Path) -> SE3Set:
                 if key.startswith("weight/")
             }
         settings = published_config(config["model"], config["statistics"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, ConfigError):
             raise
         raise ArtifactError(

@@ -24,7 +24,6 @@ from se3set_mlip.potential.potential_module import PotentialModule
 MOLECULES = json.loads((Path(__file__).parents[1] / "data" / "fragments.json").read_text())
 
 
-
 def geometry(name: str) -> np.ndarray:
     """Return positions (n_atoms, 3) in Å; the water beside ethanol is moved out of it."""
     positions = np.array(MOLECULES[name]["positions_angstrom"])

@@ -1,4 +1,4 @@
-"""Atoms enter and leave hyperedges without a step of energy or force; by the hard rule they jump."""
+"""Atoms enter and leave hyperedges without a step; by the hard rule energies and forces jump."""
 
 import numpy as np
 import pytest

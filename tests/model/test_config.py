@@ -1,0 +1,43 @@
+"""Settings of the network that cannot work are refused, with the remedy."""
+
+import pytest
+
+from se3set_mlip.configuration import config_from_dict, config_to_dict
+from se3set_mlip.errors import ConfigError
+from se3set_mlip.model.config import ModelConfig
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"elements": [8, 1]}, "must be ascending"),
+        ({"elements": []}, "must be ascending and not empty"),
+        ({"irreps": "16xfoo"}, "not irreps notation"),
+        ({"irreps": "8x1o+16x0e"}, "write 16x0e"),
+        ({"irreps": "8x1o"}, "begin with even scalars"),
+        ({"irreps_final": "8x0e+2x1o"}, "even scalars only"),
+        ({"radial_basis": "bessel"}, "'exponential_normal' or 'gaussian'"),
+        ({"radial_envelope": "none"}, "'polynomial' or 'cosine'"),
+        ({"n_layers": 0}, "n_layers = 0 must be positive"),
+        ({"lmax": -1}, "must not be negative"),
+        ({"radial_hidden": []}, "radial_hidden is empty"),
+        ({"n_layer": 3}, "did you mean 'n_layers'"),
+        ({"n_layers": "two"}, "expected int"),
+        ({"n_layers": True}, "expected int"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    with pytest.raises(ConfigError, match=message):
+        config_from_dict(ModelConfig, {"elements": [1, 8], **change})
+
+
+def test_there_and_back_again():
+    config = ModelConfig(elements=(1, 6), radial_hidden=(8, 8), average_sources=3.0)
+    values = config_to_dict(config)
+    assert values["radial_hidden"] == [8, 8]
+    assert config_from_dict(ModelConfig, values) == config
+
+
+def test_elements_are_required():
+    with pytest.raises(ConfigError, match="elements"):
+        config_from_dict(ModelConfig, {})

@@ -1,0 +1,95 @@
+"""Checkpoints: there and back, and every kind of damage named."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from se3set_mlip.errors import ArtifactError
+from se3set_mlip.potential.checkpoint import (
+    checkpoint_bytes,
+    checkpoint_info,
+    load_checkpoint,
+    potential_from_bytes,
+    save_checkpoint,
+)
+
+WATER = Atoms("OHH", [[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]])
+
+
+def with_header(content, **changes):
+    length = int.from_bytes(content[:8], "little")
+    parsed = json.loads(content[8 : 8 + length])
+    parsed["__metadata__"].update(changes)
+    header = json.dumps(parsed).encode()
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
+
+
+def test_there_and_back_again(tiny_potential, tmp_path):
+    path = tmp_path / "models" / "tiny.safetensors"
+    save_checkpoint(path, tiny_potential)
+    loaded = load_checkpoint(path)
+    assert loaded.config == tiny_potential.config
+    assert loaded.metadata.level_of_theory == "random weights"
+    assert loaded.metadata.created != ""
+    one, other = tiny_potential.evaluate(WATER), loaded.evaluate(WATER)
+    assert one.energy == other.energy
+    assert np.array_equal(one.forces, other.forces)
+    assert checkpoint_info(path)["dtype"] == "float64"
+
+
+def test_float32_of_a_float64_file_and_back(tiny_potential, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(path, tiny_potential)
+    single = load_checkpoint(path, dtype="float32")
+    assert single.dtype == torch.float32
+    assert single.module.reference_energies.dtype == torch.float64
+    double = single.to(dtype="float64").evaluate(WATER)
+    assert double.energy == pytest.approx(tiny_potential.evaluate(WATER).energy, abs=1e-5)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, 3000, -1])
+def test_truncated(tiny_potential, keep):
+    content = checkpoint_bytes(tiny_potential)
+    with pytest.raises(ArtifactError, match="damaged"):
+        potential_from_bytes(content[:keep])
+
+
+def test_flipped_bits_in_the_weights(tiny_potential):
+    content = bytearray(checkpoint_bytes(tiny_potential))
+    content[-20] ^= 4
+    with pytest.raises(ArtifactError, match="do not match its checksum"):
+        potential_from_bytes(bytes(content))
+
+
+def test_a_newer_format(tiny_potential):
+    content = with_header(checkpoint_bytes(tiny_potential), format_version="99")
+    with pytest.raises(ArtifactError, match="format version 99, this package reads up to 1"):
+        potential_from_bytes(content)
+
+
+def test_a_foreign_safetensors_file():
+    content = with_header(
+        checkpoint_like := (
+            len(b'{"__metadata__":{}}').to_bytes(8, "little") + b'{"__metadata__":{}}'
+        )
+    )
+    assert content
+    with pytest.raises(ArtifactError, match="no checkpoint of this package"):
+        potential_from_bytes(checkpoint_like)
+
+
+def test_settings_from_the_future(tiny_potential):
+    content = checkpoint_bytes(tiny_potential)
+    info = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    config = json.loads(info["config"])
+    config["model"]["telepathy"] = True
+    with pytest.raises(ArtifactError, match="telepathy"):
+        potential_from_bytes(with_header(content, config=json.dumps(config)))
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match="cannot read"):
+        load_checkpoint(tmp_path / "none.safetensors")

@@ -1,0 +1,164 @@
+"""Structures in, energies and forces out; and what cannot be right is named before any work."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+import se3set_mlip as s3
+from se3set_mlip.errors import ConfigError, InputError, TopologyError
+from se3set_mlip.hypergraph.build import HypergraphConfig
+from se3set_mlip.model.config import ModelConfig
+from se3set_mlip.potential.config import PotentialConfig
+from se3set_mlip.potential.fragment_cache import FragmentCache, total_charge
+from se3set_mlip.potential.reference_energies import fit_reference_energies
+
+
+@pytest.fixture
+def ethanol():
+    return molecule("CH3CH2OH")
+
+
+def test_one_and_many(tiny_potential, ethanol):
+    generator = np.random.default_rng(0)
+    frames = []
+    for _ in range(5):
+        frame = ethanol.copy()
+        frame.positions += generator.normal(scale=0.05, size=frame.positions.shape)
+        frames.append(frame)
+    frames.append(molecule("H2O"))
+    many = tiny_potential.evaluate(frames, batch_size=4)
+    assert len(many) == 6
+    for frame, result in zip(frames, many, strict=True):
+        one = tiny_potential.evaluate(frame)
+        assert result.energy == pytest.approx(one.energy, rel=1e-14)
+        assert np.allclose(result.forces, one.forces, atol=1e-12)
+        assert result.forces.shape == (len(frame), 3)
+        assert result.energies.sum() == pytest.approx(result.energy, rel=1e-14)
+
+
+def test_forces_and_stress_only_when_asked_for(tiny_potential, ethanol):
+    result = tiny_potential.evaluate(ethanol, forces=False)
+    assert result.forces is None
+    assert result.stress is None
+    ethanol.set_cell([8.0, 8.0, 8.0])
+    ethanol.pbc = True
+    assert tiny_potential.evaluate(ethanol, stress=True).stress.shape == (3, 3)
+    assert tiny_potential.evaluate([ethanol], forces=False, stress=True)[0].forces is None
+
+
+def test_inside_no_grad_and_in_training_mode(tiny_potential, ethanol):
+    expected = tiny_potential.evaluate(ethanol)
+    with torch.no_grad():
+        assert np.array_equal(tiny_potential.evaluate(ethanol).forces, expected.forces)
+    tiny_potential.module.train()
+    assert np.array_equal(tiny_potential.evaluate(ethanol).forces, expected.forces)
+    assert tiny_potential.module.training
+    tiny_potential.module.eval()
+
+
+def test_a_lone_atom_has_an_energy_and_no_force(tiny_potential):
+    topology = s3.Topology(numbers=(8,), bonds=(), orders=(), formal_charges=(-2,))
+    result = tiny_potential.evaluate(Atoms("O", [[1.0, 2.0, 3.0]]), topology=topology)
+    assert np.isfinite(result.energy)
+    assert np.array_equal(result.forces, np.zeros((1, 3)))
+
+
+def test_unknown_element(tiny_potential):
+    with pytest.raises(InputError, match=r"atomic number 7 \(N\), the potential knows H, C, O"):
+        tiny_potential.evaluate(molecule("NH3"))
+
+
+def test_positions_that_are_not_finite(tiny_potential, ethanol):
+    fragments = tiny_potential.fragment(
+        s3.Topology.from_coordinates(ethanol.numbers, ethanol.positions), ethanol.positions
+    )
+    broken = ethanol.positions.copy()
+    broken[3, 1] = np.nan
+    with pytest.raises(InputError, match=r"position of atom 3 is .* not finite"):
+        tiny_potential.system(ethanol.numbers, broken, fragments)
+    close = ethanol.positions.copy()
+    close[4] = close[3] + 0.01
+    with pytest.raises(InputError, match=r"atoms 3 and 4 are less than 0.1 Å apart"):
+        tiny_potential.system(ethanol.numbers, close, fragments)
+    with pytest.raises(InputError, match=r"positions have shape \(8, 3\), expected \(9, 3\)"):
+        tiny_potential.system(ethanol.numbers, broken[:8], fragments)
+    with pytest.raises(InputError, match="the fragments are of 9 other atoms"):
+        tiny_potential.system([8, 1, 1], broken[:3] * 0 + np.eye(3), fragments)
+    with pytest.raises(InputError, match="give one atomic number per atom"):
+        tiny_potential.system([], np.zeros((0, 3)), fragments)
+    with pytest.raises(InputError, match="does not fit into half of the cell"):
+        tiny_potential.system(
+            ethanol.numbers, ethanol.positions, fragments, cell=np.diag([2.5, 9.0, 9.0])
+        )
+
+
+def test_stress_of_an_open_system(tiny_potential, ethanol):
+    with pytest.raises(InputError, match="stress needs a cell that is periodic"):
+        tiny_potential.evaluate(ethanol, stress=True)
+
+
+def test_batch_size_and_dtype(tiny_potential, ethanol):
+    with pytest.raises(InputError, match="batch_size = 0"):
+        tiny_potential.evaluate([ethanol], batch_size=0)
+    with pytest.raises(InputError, match="dtype 'float16' is none of"):
+        tiny_potential.to(dtype="float16")
+
+
+def test_topology_of_other_atoms(tiny_potential, ethanol):
+    with pytest.raises(InputError, match="give a topology in the order of the atoms"):
+        tiny_potential.evaluate(ethanol, topology=s3.Topology.from_smiles("O"))
+
+
+def test_charge_is_honoured(tiny_potential):
+    hydroxide = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]])
+    with pytest.raises(TopologyError, match="charge"):
+        tiny_potential.evaluate(hydroxide)
+    hydroxide.info["charge"] = -1
+    assert np.isfinite(tiny_potential.evaluate(hydroxide).energy)
+    hydroxide.info["charge"] = 0.5
+    with pytest.raises(InputError, match="not a whole number"):
+        tiny_potential.evaluate(hydroxide)
+    charged = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]], charges=[-1.0, 0.0])
+    assert total_charge(charged) == -1
+
+
+def test_topologies_are_kept_while_their_bonds_hold(tiny_potential, ethanol):
+    cache = FragmentCache(tiny_potential.config.fragmentation)
+    found = cache.find(ethanol)
+    warm = ethanol.copy()
+    warm.positions[8] += (warm.positions[8] - warm.positions[2]) * 0.3  # O-H 30 % longer
+    assert cache.find(warm) is found
+    ether = molecule("CH3OCH3")  # the same formula, another molecule
+    assert sorted(ether.numbers) == sorted(ethanol.numbers)
+    order = np.argsort(-ether.numbers, kind="stable")
+    assert cache.find(ether[order]) is not found
+
+
+def test_reference_energies_by_least_squares():
+    expected = {1: -13.5, 6: -1027.0, 8: -2038.0}
+    compositions = [[8, 1, 1], [6, 1, 1, 1, 1], [6, 8], [6, 6, 8, 1, 1, 1, 1, 1, 1]]
+    energies = [sum(expected[z] for z in c) for c in compositions]
+    fitted = fit_reference_energies(compositions, energies)
+    assert fitted == pytest.approx(expected, rel=1e-10)
+
+
+def test_reference_energies_of_one_molecule_are_the_mean():
+    fitted = fit_reference_energies([[8, 1, 1]] * 3, [-30.0, -31.0, -29.0])
+    assert fitted[8] + 2 * fitted[1] == pytest.approx(-30.0)
+    assert fitted[8] == pytest.approx(-10.0)
+
+
+def test_reference_energies_need_finite_energies():
+    with pytest.raises(InputError, match="one energy per structure"):
+        fit_reference_energies([[1]], [1.0, 2.0])
+    with pytest.raises(InputError, match="energy 1 is not finite"):
+        fit_reference_energies([[1], [1]], [1.0, np.nan])
+
+
+def test_a_smooth_potential_refuses_the_cosine_envelope():
+    model = ModelConfig(elements=(1, 8), radial_envelope="cosine")
+    with pytest.raises(ConfigError, match="jump in its second derivative"):
+        PotentialConfig(model)
+    assert PotentialConfig(model, hypergraph=HypergraphConfig(membership="hard"))

@@ -13,10 +13,7 @@ from se3set_mlip.engines.ase_calculator import SE3SetCalculator
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.dynamics import FEMTOSECONDS_PER_PICOSECOND, DynamicsConfig
 from se3set_mlip.simulate.record import Sample
-from se3set_mlip.simulate.velocities import (
-    degrees_of_freedom,
-    draw_momenta,
-)
+from se3set_mlip.simulate.velocities import degrees_of_freedom
 from se3set_mlip.topology.molecule import Topology
 
 
@@ -33,7 +30,7 @@ def ase_samples(
     potential
         The potential; its device and precision are those of the run.
     atoms
-        Where to start; not changed.
+        Where to start, with momenta; not changed.
     config
         What to run: velocity Verlet, or Langevin dynamics with ASE's default propagator.
     topology
@@ -47,10 +44,8 @@ def ase_samples(
     moving.calc = SE3SetCalculator(
         potential, device=potential.device, dtype=potential.dtype, topology=topology
     )
-    if not config.keep_velocities:
-        moving.set_momenta(draw_momenta(moving, config.temperature_kelvin, seed=config.seed))
     integrator = _integrator(moving, config)
-    freedom = degrees_of_freedom(moving, overall_motion=config.ensemble == "nvt")
+    freedom = degrees_of_freedom(moving, overall_motion=config.overall_motion)
     done = 0
     yield _sample(moving, 0.0, freedom)
     for stride in config.strides():

@@ -18,6 +18,7 @@ from se3set_mlip.errors import InputError
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.trajectory import open_trajectory
+from se3set_mlip.simulate.velocities import draw_momenta
 from se3set_mlip.topology.molecule import Topology
 
 ENSEMBLES = ("nve", "nvt")
@@ -68,6 +69,11 @@ class DynamicsConfig:
             raise InputError(
                 f"temperature_kelvin = {self.temperature_kelvin}; give zero or a positive number"
             )
+
+    @property
+    def overall_motion(self) -> bool:
+        """Whether the system moves and turns as a whole, as a thermostat makes it do."""
+        return self.ensemble == "nvt"
 
     @property
     def n_steps(self) -> int:
@@ -131,10 +137,20 @@ def run_dynamics(
     InputError
         If the energy is no longer finite.
     """
+    moving = atoms.copy()
+    if not config.keep_velocities:
+        moving.set_momenta(
+            draw_momenta(
+                moving,
+                config.temperature_kelvin,
+                seed=config.seed,
+                overall_motion=config.overall_motion,
+            )
+        )
     measured: list[tuple[float, ...]] = []
     start = time.perf_counter()
     with open_trajectory(trajectory) as write:
-        for sample in engine(potential, atoms, config, topology):
+        for sample in engine(potential, moving, config, topology):
             if not np.isfinite(sample.total_energy):
                 raise InputError(
                     f"the energy is {sample.total_energy} at {sample.time_ps:.4f} ps; the "

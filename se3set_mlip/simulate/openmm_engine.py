@@ -19,10 +19,7 @@ from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.dynamics import FEMTOSECONDS_PER_PICOSECOND, DynamicsConfig
 from se3set_mlip.simulate.record import Sample
-from se3set_mlip.simulate.velocities import (
-    degrees_of_freedom,
-    draw_momenta,
-)
+from se3set_mlip.simulate.velocities import degrees_of_freedom
 from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
@@ -42,7 +39,7 @@ def openmm_samples(
     potential
         The potential; its device and precision are those of the run.
     atoms
-        Where to start; not changed.
+        Where to start, with momenta; not changed.
     config
         What to run.
     topology
@@ -52,18 +49,15 @@ def openmm_samples(
     ------
     Sample
     """
-    start = atoms.copy()
-    if not config.keep_velocities:
-        start.set_momenta(draw_momenta(start, config.temperature_kelvin, seed=config.seed))
-    context = _context(potential, start, config, topology)
-    freedom = degrees_of_freedom(start, overall_motion=config.ensemble == "nvt")
+    context = _context(potential, atoms, config, topology)
+    freedom = degrees_of_freedom(atoms, overall_motion=config.overall_motion)
     done = 0
-    yield _sample(context, start, 0.0, freedom)
+    yield _sample(context, atoms, 0.0, freedom)
     for stride in config.strides():
         context.getIntegrator().step(stride)
         done += stride
         time_ps = done * config.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
-        yield _sample(context, start, time_ps, freedom)
+        yield _sample(context, atoms, time_ps, freedom)
 
 
 def _context(

@@ -1,4 +1,4 @@
-"""Velocities at a temperature: the Maxwell-Boltzmann distribution without overall motion.
+"""Velocities at a temperature: the Maxwell-Boltzmann distribution, as a rule without overall motion.
 
 p = sqrt(m kT) N(0, 1) per component; the motion of the centre of mass, and without periodic
 boundaries the overall rotation, are taken out, and the rest is scaled to the temperature.
@@ -36,7 +36,9 @@ def temperature_kelvin(kinetic_energy: float, n_degrees_of_freedom: int) -> floa
     return 2.0 * kinetic_energy / (n_degrees_of_freedom * BOLTZMANN_EV_PER_KELVIN)
 
 
-def draw_momenta(atoms: ase.Atoms, temperature: float, *, seed: int) -> NDArray[np.float64]:
+def draw_momenta(
+    atoms: ase.Atoms, temperature: float, *, seed: int, overall_motion: bool = False
+) -> NDArray[np.float64]:
     """Draw momenta at a temperature.
 
     Parameters
@@ -47,6 +49,8 @@ def draw_momenta(atoms: ase.Atoms, temperature: float, *, seed: int) -> NDArray[
         Temperature in K; the kinetic energy is exactly f k T / 2 with f degrees of freedom.
     seed
         Seed of the draw.
+    overall_motion
+        Leave translation and rotation of the whole system in, as a Langevin thermostat will.
 
     Returns
     -------
@@ -56,14 +60,15 @@ def draw_momenta(atoms: ase.Atoms, temperature: float, *, seed: int) -> NDArray[
     masses = atoms.get_masses()[:, None]  # (n_atoms, 1)
     normal = np.random.default_rng(seed).standard_normal((len(atoms), 3))
     momenta = np.sqrt(masses * BOLTZMANN_EV_PER_KELVIN * temperature) * normal
-    if len(atoms) > 1:
+    if len(atoms) > 1 and not overall_motion:
         momenta -= masses * momenta.sum(axis=0) / masses.sum()
         if not atoms.pbc.any():
             momenta -= masses * _rotation_velocities(atoms, momenta)
     kinetic = 0.5 * float((momenta**2 / masses).sum())
     if kinetic == 0.0:
         return momenta
-    found = temperature_kelvin(kinetic, degrees_of_freedom(atoms))
+    freedom = degrees_of_freedom(atoms, overall_motion=overall_motion)
+    found = temperature_kelvin(kinetic, freedom)
     return momenta * np.sqrt(temperature / found)
 
 

@@ -11,6 +11,7 @@ from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.openmm_engine import openmm_samples
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import relax
+from se3set_mlip.simulate.velocities import draw_momenta
 
 ENGINES = {"ase": ase_samples, "openmm": openmm_samples}
 SHORT = DynamicsConfig(duration_ps=0.01, timestep_fs=0.5, interval=4, seed=5)
@@ -80,8 +81,10 @@ def test_a_run_is_recorded_and_written(name, tiny_potential, atoms, tmp_path):
 
 
 def test_engines_follow_the_same_path(tiny_potential, atoms):
+    start = atoms.copy()
+    start.set_momenta(draw_momenta(start, 300.0, seed=5))
     ase_run, openmm_run = (
-        list(engine(tiny_potential, atoms, SHORT)) for engine in ENGINES.values()
+        list(engine(tiny_potential, start, SHORT)) for engine in ENGINES.values()
     )
     for one, other in zip(ase_run, openmm_run, strict=True):
         # The engines' constants for the unit of time differ in the eighth digit.
@@ -91,6 +94,12 @@ def test_engines_follow_the_same_path(tiny_potential, atoms):
     first, same = ase_run[0], openmm_run[0]
     assert first.potential_energy == pytest.approx(same.potential_energy, rel=1e-12)
     assert np.abs(first.atoms.get_forces() - same.atoms.get_forces()).max() < 1e-9
+
+
+def test_thermostat_starts_at_its_temperature(tiny_potential, atoms):
+    config = DynamicsConfig(ensemble="nvt", duration_ps=0.001)
+    record = run_dynamics(tiny_potential, atoms, config, engine=ase_samples)
+    assert record.temperatures_kelvin[0] == pytest.approx(300.0, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ENGINES)

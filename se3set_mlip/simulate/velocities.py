@@ -1,4 +1,4 @@
-"""Velocities at a temperature: the Maxwell-Boltzmann distribution, as a rule without overall motion.
+"""Velocities at a temperature: Maxwell-Boltzmann, as a rule without overall motion.
 
 p = sqrt(m kT) N(0, 1) per component; the motion of the centre of mass, and without periodic
 boundaries the overall rotation, are taken out, and the rest is scaled to the temperature.

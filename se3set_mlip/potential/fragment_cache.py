@@ -1,16 +1,18 @@
 """Topology and fragments of structures, found once for all structures of the same molecule.
 
-Finding bonds from coordinates is slow and can fail at hot geometries, so a topology is kept as
-long as its bonds hold: a structure with the same atoms, charge and periodicity whose bonds are all
-shorter than 1.6 times the sum of covalent radii shares it. Only else is another one looked for.
+Bond orders take a search, but who is bonded to whom is quickly seen. Structures with the same atoms,
+charge, periodicity and bonds share one topology and its fragments, in whatever order they come. A
+structure that is too distorted for its bonds to be found takes the fragments of one before it, if
+all bonds of that are shorter than 1.6 times the sum of covalent radii.
 """
 
 from typing import Any
 
 import numpy as np
 
-from se3set_mlip.errors import InputError
+from se3set_mlip.errors import InputError, TopologyError
 from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig, fragment
+from se3set_mlip.topology.coordinates import bonded_pairs
 from se3set_mlip.topology.molecule import Topology
 
 
@@ -72,13 +74,21 @@ class FragmentCache:
             return self._of_topology(topology, numbers, positions, cell, pbc)
 
         charge = total_charge(atoms)
+        periodicity = pbc if any(pbc) else None
         kept = self._found.setdefault((numbers.tobytes(), charge, pbc), [])
-        for known in kept:
-            if known.topology.bonds_hold(positions, cell=cell, pbc=pbc if any(pbc) else None):
-                return known
-        perceived = Topology.from_coordinates(
-            numbers, positions, charge, cell=cell, pbc=pbc if any(pbc) else None
-        )
+        try:
+            bonds = bonded_pairs(numbers, positions, cell=cell, pbc=periodicity)
+            for known in kept:
+                if known.topology.bonds == bonds:
+                    return known
+            perceived = Topology.from_coordinates(
+                numbers, positions, charge, cell=cell, pbc=periodicity
+            )
+        except TopologyError:
+            for known in reversed(kept):
+                if known.topology.bonds_hold(positions, cell=cell, pbc=periodicity):
+                    return known
+            raise
         kept.append(self._fragment(perceived, positions, cell, pbc))
         return kept[-1]
 
@@ -94,7 +104,7 @@ class FragmentCache:
         if topology.numbers != tuple(numbers.tolist()):
             raise InputError(
                 f"the topology has {topology.n_atoms} atoms {topology.numbers[:8]}..., the "
-                f"structure {len(numbers)} {tuple(numbers[:8].tolist())}...; give a topology in the "
+                f"structure {len(numbers)} {tuple(numbers[:8].tolist())}...; give one in the "
                 "order of the atoms"
             )
         if topology not in self._given:

@@ -55,6 +55,20 @@ def graph_from_coordinates(
     return graph
 
 
+def bonded_pairs(
+    numbers: ArrayLike,
+    positions: ArrayLike,
+    *,
+    cell: ArrayLike | None = None,
+    pbc: ArrayLike | None = None,
+) -> tuple[tuple[int, int], ...]:
+    """Return who is bonded to whom, sorted, without orders; arguments and errors as above."""
+    elements = as_numbers(numbers)
+    points = as_positions(positions, len(elements))
+    bonds, _ = find_bonds(elements, points, make_box(cell, pbc))
+    return tuple((int(i), int(j)) for i, j in bonds)
+
+
 def as_numbers(numbers: ArrayLike) -> NDArray[np.int64]:
     """Return atomic numbers as int64 after checking them.
 

@@ -1,10 +1,13 @@
 """Structures in, energies and forces out; and what cannot be right is named before any work."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from ase.io import read
 
 import se3set_mlip as s3
 from se3set_mlip.errors import ConfigError, InputError, TopologyError
@@ -13,6 +16,9 @@ from se3set_mlip.model.config import ModelConfig
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache, total_charge
 from se3set_mlip.potential.reference_energies import fit_reference_energies
+
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture
@@ -107,7 +113,7 @@ def test_batch_size_and_dtype(tiny_potential, ethanol):
 
 
 def test_topology_of_other_atoms(tiny_potential, ethanol):
-    with pytest.raises(InputError, match="give a topology in the order of the atoms"):
+    with pytest.raises(InputError, match="give one in the order of the atoms"):
         tiny_potential.evaluate(ethanol, topology=s3.Topology.from_smiles("O"))
 
 
@@ -124,7 +130,7 @@ def test_charge_is_honoured(tiny_potential):
     assert total_charge(charged) == -1
 
 
-def test_topologies_are_kept_while_their_bonds_hold(tiny_potential, ethanol):
+def test_structures_of_the_same_bonds_share_their_fragments(tiny_potential, ethanol):
     cache = FragmentCache(tiny_potential.config.fragmentation)
     found = cache.find(ethanol)
     warm = ethanol.copy()
@@ -162,3 +168,25 @@ def test_a_smooth_potential_refuses_the_cosine_envelope():
     with pytest.raises(ConfigError, match="jump in its second derivative"):
         PotentialConfig(model)
     assert PotentialConfig(model, hypergraph=HypergraphConfig(membership="hard"))
+
+
+def test_fragments_do_not_depend_on_the_order_of_structures(tiny_potential):
+    """The proton of acetylacetone sits on either oxygen: each frame by its own bonds."""
+    frames = read(DATA / "acac" / "train_300K_first_40.xyz", ":")
+    forward = FragmentCache(tiny_potential.config.fragmentation)
+    backward = FragmentCache(tiny_potential.config.fragmentation)
+    found = [forward.find(frame).topology.bonds for frame in frames]
+    again = [backward.find(frame).topology.bonds for frame in reversed(frames)]
+    assert found == again[::-1]
+    assert len(set(found)) == 2
+
+
+def test_a_distorted_structure_takes_the_fragments_of_one_before(tiny_potential, ethanol):
+    cache = FragmentCache(tiny_potential.config.fragmentation)
+    distorted = ethanol.copy()
+    # the hydroxyl hydrogen (3) between bonded and free
+    distorted.positions[3] += (distorted.positions[3] - distorted.positions[2]) * 0.55
+    with pytest.raises(TopologyError):
+        cache.find(distorted)
+    found = cache.find(ethanol)
+    assert cache.find(distorted) is found

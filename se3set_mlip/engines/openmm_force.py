@@ -4,7 +4,7 @@ Two forces, one potential:
 
 - :func:`create_force` makes a ``PythonForce``: works with every torch, copies and serialises.
 - :func:`create_torch_force` makes openmm-torch's ``TorchForce`` from a potential that
-  ``se3set_mlip.export`` bound to the system: no Python at each step, energies without forces.
+  ``se3set_mlip.export`` bound to the system: no Python at each step.
 
 OpenMM may wrap atoms into the box one by one, since these forces declare no bonds; the hypergraph
 makes fragments whole again, so positions are passed on as they come.
@@ -15,6 +15,7 @@ only files that you trust.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,8 @@ def create_force(
 
     Notes
     -----
-    OpenMM always asks a ``PythonForce`` for forces, even where it uses the energy alone (a Monte
-    Carlo barostat).
+    OpenMM always asks a ``PythonForce`` for energy and forces, even where it uses the energy alone
+    (a Monte Carlo barostat, ``getState(energy=True)``).
     """
     path = None if isinstance(potential, Potential) else Path(potential).absolute()
     if path is None and not embed:
@@ -286,10 +287,27 @@ def create_torch_force(module: torch.jit.ScriptModule) -> Any:
             f"expected a potential bound to the system, got {type(module).__name__}; make it with "
             "se3set_mlip.export's bind or load_bound"
         )
+    _register_torch_kernels()
     force = openmmtorch.TorchForce(module)
     force.setUsesPeriodicBoundaryConditions(module.periodic)
     force.setName("SE3Set")
     return force
+
+
+def _register_torch_kernels() -> None:
+    """Load the plugins of openmm-torch, which OpenMM cannot if it is imported before torch."""
+    reference = openmm.Platform.getPlatformByName("Reference")
+    if reference.supportsKernels(["CalcTorchForce"]):
+        return
+    folder = Path(openmm.version.openmm_library_path) / "plugins"
+    for library in sorted(folder.glob("*OpenMMTorch*")):
+        with suppress(openmm.OpenMMException):  # of a platform that this machine lacks
+            openmm.Platform.loadPluginLibrary(str(library))
+    if not reference.supportsKernels(["CalcTorchForce"]):
+        raise MissingDependencyError(
+            f"the plugins of openmm-torch in {folder} cannot be loaded; import torch before "
+            "openmm, or reinstall openmmtorch"
+        )
 
 
 def create_system(topology: app.Topology, force: openmm.Force) -> openmm.System:

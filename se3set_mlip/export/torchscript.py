@@ -11,7 +11,7 @@ bound    ``forward(positions)`` or ``forward(positions, boxvectors)``         en
 =======  ==================================================================  ===================
 
 A bound artefact returns the energy alone, differentiable: OpenMM's ``TorchForce`` takes its
-gradient when it needs forces and leaves it when it does not (a barostat).
+gradient where it wants forces.
 """
 
 import dataclasses

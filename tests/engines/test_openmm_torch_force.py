@@ -1,5 +1,6 @@
 """OpenMM's TorchForce, from potentials bound to a system; the wheel wants torch 2.9."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_a_torch_force_moves_the_box_with_the_context(wet_cell):
 
 
 @pytest.mark.torchforce
-def test_an_energy_alone_leaves_the_forces(molecule):
+def test_the_energy_can_be_had_alone(molecule):
     force = create_torch_force(bind(molecule.potential, molecule.fragmentation))
     assert not force.getOutputsForces(), "OpenMM takes the gradient where it needs one"
     context = context_of(len(molecule.numbers), force, "Reference")
@@ -111,6 +112,26 @@ def test_an_energy_alone_leaves_the_forces(molecule):
     energy = context.getState(energy=True).getPotentialEnergy()._value / KJ_PER_MOL_PER_EV
     expected = float(molecule.expected(molecule.positions).energy)
     assert energy == pytest.approx(expected, rel=FLOAT64)
+
+
+OPENMM_FIRST = """
+import openmm
+from se3set_mlip.engines.openmm_force import create_torch_force
+from se3set_mlip.export.loading import load_bound
+import sys
+system = openmm.System()
+for _ in range(15):
+    system.addParticle(12.0)
+system.addForce(create_torch_force(load_bound(sys.argv[1])))
+openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU"))
+"""
+
+
+@pytest.mark.torchforce
+def test_openmm_may_be_imported_before_torch(molecule, tmp_path):
+    """OpenMM loads its plugins when imported, and openmm-torch's need torch's libraries."""
+    path = export_bound(molecule.potential, tmp_path / "bound.pt", molecule.fragmentation)
+    subprocess.run([sys.executable, "-c", OPENMM_FIRST, str(path)], check=True)
 
 
 @pytest.mark.torchforce

@@ -11,6 +11,9 @@ For (b), the spec asks for rings of the minimum cycle basis. The cycles of a min
 most n edges span all cycles of at most n edges, so together they cover exactly the bonds that lie
 on some such cycle, whichever minimum basis is chosen. The shortest cycle through each bond
 therefore decides, and nothing depends on the order of atoms.
+
+For (c), the list of functional groups is the published one; its SMARTS patterns, which are its
+definition, follow those of the OpenFF Fragmenter (MIT licence, Open Force Field Initiative).
 """
 
 import json

@@ -33,6 +33,8 @@ def usable_cell(cell: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
     pbc
         (n_structures, 3) bool.
     """
+    if bool(pbc.all()):
+        return cell
     identity = torch.eye(3, dtype=cell.dtype, device=cell.device).expand_as(cell)
     candidate = torch.where(pbc.unsqueeze(2), cell, identity)
     # An open direction parallel to a lattice vector would be singular: use the normals instead.

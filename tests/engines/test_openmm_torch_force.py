@@ -18,8 +18,8 @@ from se3set_mlip.units import KJ_PER_MOL_PER_EV
 FLOAT64 = 1e-9
 FLOAT32 = 1e-5
 PLATFORMS = ["Reference", "CPU"]
-# TorchScript profiles the first call and compiles in the next two, which takes seconds; the kernel is
-# the same on both platforms, so that once is enough.
+# TorchScript profiles the first call and compiles in the next two, which takes seconds; the code
+# is the same on both platforms, so that once is enough.
 N_GEOMETRIES = {"Reference": 4, "CPU": 1}
 
 

@@ -1,8 +1,8 @@
 """Hyperedges of one geometry in words: each fragment with the atoms that it reaches.
 
-Explicit overlap: the atoms of the groups that a fragment takes in. Implicit overlap: the atoms within
-range of a core atom (each, and each of its images, is one incidence). Both by the hard rule; the
-smooth weights of a potential fade across it.
+Explicit overlap: the atoms of the groups that a fragment takes in. Implicit overlap: the atoms
+within range of a core atom (each, and each of its images, is one incidence). Both by the hard rule;
+the smooth weights of a potential fade across it.
 """
 
 import ase

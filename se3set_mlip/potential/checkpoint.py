@@ -117,6 +117,11 @@ def read_header(content: bytes, name: str) -> dict[str, str]:
         f"{name} is no checkpoint of this package, or is damaged ({len(content)} bytes); copy it "
         "again from its source"
     )
+    if content.startswith(b"PK"):
+        raise ArtifactError(
+            f"{name} is an archive, not a checkpoint; load exported TorchScript files with "
+            "se3set_mlip.load"
+        )
     if len(content) < 8:
         raise broken
     length = int.from_bytes(content[:8], "little")

@@ -102,6 +102,9 @@ def make_system(
         lattice = np.asarray(cell, dtype=np.float64)
         _check_bonds_fit(fragmentation, points, lattice, flags)
 
+    if dtype != torch.float64:
+        points = _near_origin(points, lattice, flags)
+
     def tensor(values: ArrayLike, kind: torch.dtype) -> torch.Tensor:
         return torch.as_tensor(np.array(values), dtype=kind, device=device)
 
@@ -115,6 +118,21 @@ def make_system(
         cell=tensor(lattice, dtype).unsqueeze(0),
         pbc=tensor(flags, torch.bool).unsqueeze(0),
     )
+
+
+def _near_origin(points: np.ndarray, cell: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """Return positions near the origin, where a short float resolves them best.
+
+    Translations and lattice vectors change neither energies nor forces.
+    """
+    centred = points - points.mean(axis=0)
+    if not flags.any():
+        return centred
+    full = make_box(cell, flags)
+    assert full is not None
+    images = np.round(centred @ full.inverse) * flags
+    wrapped: np.ndarray = centred - images @ full.cell
+    return wrapped
 
 
 def _check_bonds_fit(

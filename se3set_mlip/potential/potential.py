@@ -4,6 +4,7 @@ A :class:`Potential` holds a module (eager, or TorchScript with the same ``forwa
 that made it and the metadata that travels with its file. Units are eV and Å.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -139,17 +140,28 @@ class Potential:
         target = self.device if device is None else torch.device(device)
         if wanted == self.dtype and target == self.device:
             return self
-        if wanted == self.dtype:
-            return Potential(self.module.to(target), self.config, self.metadata)
-        if not isinstance(self.module, PotentialModule):
+        if isinstance(self.module, PotentialModule):
+            return Potential(self._copied_module(wanted).to(target), self.config, self.metadata)
+        if wanted != self.dtype:
             raise InputError(
                 f"a TorchScript model of dtype {self.dtype} cannot become {wanted}; load the "
                 "checkpoint (.safetensors), or export it in that dtype"
             )
-        module = PotentialModule(self.config, dtype=wanted)
+        return Potential(copy.deepcopy(self.module).to(target), self.config, self.metadata)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Potential":
+        """Copy the weights; engines deep-copy what they hold."""
+        if isinstance(self.module, PotentialModule):
+            module: torch.nn.Module = self._copied_module(self.dtype).to(self.device)
+        else:
+            module = copy.deepcopy(self.module, memo)
+        return Potential(module, self.config, self.metadata)
+
+    def _copied_module(self, dtype: torch.dtype) -> PotentialModule:
+        """Return a new module with the same weights, on the CPU; its tables exact in ``dtype``."""
+        module = PotentialModule(self.config, dtype=dtype)
         module.load_state_dict(self.module.state_dict())
-        module.train(self.module.training)
-        return Potential(module.to(target), self.config, self.metadata)
+        return module.train(self.module.training)
 
     def fragment(
         self,

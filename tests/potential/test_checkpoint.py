@@ -93,3 +93,8 @@ def test_settings_from_the_future(tiny_potential):
 def test_a_missing_file(tmp_path):
     with pytest.raises(ArtifactError, match="cannot read"):
         load_checkpoint(tmp_path / "none.safetensors")
+
+
+def test_an_exported_file_is_recognised():
+    with pytest.raises(ArtifactError, match="load exported TorchScript files with"):
+        potential_from_bytes(b"PK\x03\x04 and more")

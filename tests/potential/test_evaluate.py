@@ -1,5 +1,6 @@
 """Structures in, energies and forces out; and what cannot be right is named before any work."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from se3set_mlip.model.config import ModelConfig
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache, total_charge
 from se3set_mlip.potential.reference_energies import fit_reference_energies
-
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -190,3 +190,26 @@ def test_a_distorted_structure_takes_the_fragments_of_one_before(tiny_potential,
         cache.find(distorted)
     found = cache.find(ethanol)
     assert cache.find(distorted) is found
+
+
+def test_single_precision_far_from_the_origin(tiny_potential, ethanol):
+    single = tiny_potential.to(dtype="float32")
+    expected = single.evaluate(ethanol)
+    ethanol.positions += 5e4
+    assert np.abs(single.evaluate(ethanol).forces - expected.forces).max() < 1e-4
+    ethanol.set_cell([9.0, 9.0, 9.0])
+    ethanol.pbc = True
+    near = single.evaluate(ethanol, stress=True)
+    ethanol.positions[::2] += np.array([9e5, -9e5, 9e5])
+    far = single.evaluate(ethanol, stress=True)
+    assert np.abs(far.forces - near.forces).max() < 1e-4
+    assert np.abs(far.stress - near.stress).max() < 1e-6
+
+
+def test_copies_have_weights_of_their_own(tiny_potential, ethanol):
+    other = copy.deepcopy(tiny_potential)
+    before = tiny_potential.evaluate(ethanol).energy
+    assert other.evaluate(ethanol).energy == before
+    with torch.no_grad():
+        next(other.module.parameters()).add_(1.0)
+    assert tiny_potential.evaluate(ethanol).energy == before

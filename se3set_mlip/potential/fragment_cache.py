@@ -1,10 +1,9 @@
 """Topology and fragments of structures, found once for all structures of the same molecule.
 
 Bond orders take a search, but who is bonded to whom is quickly seen. Structures with the same
-atoms,
-charge, periodicity and bonds share one topology and its fragments, in whatever order they come. A
-structure that is too distorted for its bonds to be found takes the fragments of one before it, if
-all bonds of that are shorter than 1.6 times the sum of covalent radii.
+atoms, charge, periodicity and bonds share one topology and its fragments, in whatever order they
+come. A structure that is too distorted for its bonds to be found takes the fragments of one before
+it, if all bonds of that are shorter than 1.6 times the sum of covalent radii.
 """
 
 from typing import Any

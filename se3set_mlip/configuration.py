@@ -101,9 +101,7 @@ def config_from_dict(kind: type[T], values: Mapping[str, Any], *, where: str = "
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """Return a configuration dataclass as nested dictionaries ready for JSON."""
-    return {
-        field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
-    }
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@
 A candidate of weight 0 changes nothing, so any superset of candidates gives the same energy.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,12 @@ class HypergraphConfig:
         """Refuse settings without meaning."""
         if self.membership not in ("smooth", "hard"):
             raise ConfigError(f"membership = {self.membership!r}, expected 'smooth' or 'hard'")
+        ranges = (self.cutoff_angstrom, self.bond_order_range_angstrom, self.skin_angstrom)
+        if not all(math.isfinite(value) for value in ranges):
+            raise ConfigError(
+                f"cutoff_angstrom, bond_order_range_angstrom and skin_angstrom = {ranges} must be "
+                "finite; give distances in Å"
+            )
         if self.cutoff_angstrom <= 0 or self.bond_order_range_angstrom <= 1.0:
             raise ConfigError(
                 f"cutoff_angstrom = {self.cutoff_angstrom} must be positive and "
@@ -108,22 +115,19 @@ def _unique_keys(
     """Return the distinct (first, second, shift), sorted, and for each row which one it is."""
     s = shift.to(torch.int64)
     reach = int(s.abs().max().item()) if s.numel() > 0 else 0
+    n_first = int(first.max().item()) + 1 if first.numel() > 0 else 0
     base = 2 * reach + 1
-    image = ((s[:, 0] + reach) * base + s[:, 1] + reach) * base + s[:, 2] + reach
-    n_images = base * base * base
+    if float(base) * float(base) * float(base) * float(n_first) * float(n_second) < 4e18:
+        n_images = base * base * base
+        image = ((s[:, 0] + reach) * base + s[:, 1] + reach) * base + s[:, 2] + reach
+    else:  # molecules drifted far apart: number only the images that occur
+        images, image = torch.unique(s, dim=0, return_inverse=True)
+        n_images = images.shape[0]
     key = (first * n_second + second) * n_images + image
     unique, inverse = torch.unique(key, return_inverse=True)
-    image = torch.remainder(unique, n_images)
-    pair = torch.div(unique, n_images, rounding_mode="floor")
-    s2 = torch.remainder(image, base) - reach
-    s1 = torch.remainder(torch.div(image, base, rounding_mode="floor"), base) - reach
-    s0 = torch.div(image, base * base, rounding_mode="floor") - reach
-    return (
-        torch.div(pair, n_second, rounding_mode="floor"),
-        torch.remainder(pair, n_second),
-        torch.stack([s0, s1, s2], dim=1),
-        inverse,
-    )
+    rows = torch.arange(key.shape[0], device=key.device)
+    row = torch.zeros_like(unique).scatter(0, inverse, rows)
+    return first[row], second[row], s[row], inverse
 
 
 class HypergraphBuilder(torch.nn.Module):

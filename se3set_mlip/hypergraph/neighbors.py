@@ -145,6 +145,9 @@ def _binned(
     box = full[0] * extent.unsqueeze(1)
     heights = cell_heights(box.unsqueeze(0))[0]
     n_bins = torch.floor(heights / cutoff).clamp(min=1.0, max=1024.0)
+    # Space that is mostly empty gets wider bins, so that there are only a few for each atom.
+    excess = n_bins.prod() / (8.0 * float(n_atoms))
+    n_bins = torch.floor(n_bins / excess.clamp(min=1.0).pow(1.0 / 3.0)).clamp(min=1.0)
     width = heights / n_bins
     reach = torch.ceil(cutoff / width - 1e-12)
     reach = torch.where(periodic, reach, torch.minimum(reach, n_bins - 1.0))

@@ -57,10 +57,10 @@ def weighted_softmax(
         (n, n_heads); rows of one segment and its null edge add up to 1.
     """
     n_segments = absence.shape[0]
-    # Any shift cancels; this one keeps exp() in range, whatever the weights.
+    # Any shift cancels; this one, the largest logit with its weight, keeps exp() in range.
     shifts = (logits + weights.clamp(min=1e-20).log().unsqueeze(1)).detach()
     index = segment.unsqueeze(1).expand_as(shifts)
-    shift = torch.zeros(n_segments, logits.shape[1], dtype=logits.dtype, device=logits.device)
+    shift = absence.detach().clamp(min=1e-20).log().unsqueeze(1).repeat(1, logits.shape[1])
     shift = shift.scatter_reduce(0, index, shifts, "amax", include_self=True)
     terms = weights.unsqueeze(1) * torch.exp(logits - shift.index_select(0, segment))
     total = segment_sum(terms, segment, n_segments) + absence.unsqueeze(1) * torch.exp(-shift)

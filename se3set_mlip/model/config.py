@@ -1,11 +1,15 @@
 """Settings of the network: irreps, widths and averages."""
 
+import math
 from dataclasses import dataclass
 
 from e3nn import o3
 
+from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.model.linear import check_layout
+
+LARGEST_LMAX = 11
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,23 @@ class ModelConfig:
         """Refuse settings that cannot make a network."""
         if not self.elements or tuple(sorted(set(self.elements))) != tuple(self.elements):
             raise ConfigError(f"elements = {self.elements} must be ascending and not empty")
+        if not 1 <= self.elements[0] <= self.elements[-1] < len(SYMBOLS):
+            raise ConfigError(
+                f"elements = {self.elements} must be atomic numbers, 1 to {len(SYMBOLS) - 1}"
+            )
+        self._check_irreps()
+        if self.radial_basis not in ("exponential_normal", "gaussian"):
+            raise ConfigError(
+                f"radial_basis = {self.radial_basis!r}, expected 'exponential_normal' or 'gaussian'"
+            )
+        if self.radial_envelope not in ("polynomial", "cosine"):
+            raise ConfigError(
+                f"radial_envelope = {self.radial_envelope!r}, expected 'polynomial' or 'cosine'"
+            )
+        self._check_numbers()
+
+    def _check_irreps(self) -> None:
+        """Refuse irreps that are not in layout form or of another kind than needed."""
         for name in ("irreps", "irreps_final", "irreps_head", "irreps_hidden"):
             text = getattr(self, name)
             try:
@@ -82,14 +103,9 @@ class ModelConfig:
                 raise ConfigError(f"{name} = {text!r} must begin with even scalars, e.g. '16x0e'")
         if o3.Irreps(self.irreps_final).lmax != 0 or len(o3.Irreps(self.irreps_final)) != 1:
             raise ConfigError(f"irreps_final = {self.irreps_final!r} must be even scalars only")
-        if self.radial_basis not in ("exponential_normal", "gaussian"):
-            raise ConfigError(
-                f"radial_basis = {self.radial_basis!r}, expected 'exponential_normal' or 'gaussian'"
-            )
-        if self.radial_envelope not in ("polynomial", "cosine"):
-            raise ConfigError(
-                f"radial_envelope = {self.radial_envelope!r}, expected 'polynomial' or 'cosine'"
-            )
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers out of range."""
         positive = (
             "n_layers",
             "n_heads",
@@ -100,9 +116,13 @@ class ModelConfig:
             "average_atoms",
         )
         for name in positive:
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} = {getattr(self, name)} must be positive")
-        if self.lmax < 0:
-            raise ConfigError(f"lmax = {self.lmax} must not be negative")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be positive and finite")
+        if not 0 <= self.lmax <= LARGEST_LMAX:
+            raise ConfigError(
+                f"lmax = {self.lmax} must not be negative, nor above {LARGEST_LMAX} (what e3nn has)"
+            )
         if not self.radial_hidden:
             raise ConfigError("radial_hidden is empty; give at least one hidden width, e.g. [16]")
+        if min(self.radial_hidden) < 1:
+            raise ConfigError(f"radial_hidden = {self.radial_hidden} must be positive widths")

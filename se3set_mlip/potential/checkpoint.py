@@ -85,17 +85,27 @@ def save_checkpoint(path: str | Path, potential: Potential) -> None:
     Raises
     ------
     ArtifactError
-        If the potential is a TorchScript model.
+        If the potential is a TorchScript model, or the file cannot be written.
     """
     content = checkpoint_bytes(potential)
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as temporary:
-        temporary.write(content)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-    Path(temporary.name).chmod(0o644)
-    Path(temporary.name).replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as temporary:
+            temporary.write(content)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+        try:
+            Path(temporary.name).chmod(0o644)
+            Path(temporary.name).replace(target)
+        except OSError:
+            Path(temporary.name).unlink()
+            raise
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {path}: {error.strerror}; give the path of a file in a folder that can "
+            "be written to"
+        ) from error
 
 
 def read_header(content: bytes, name: str) -> dict[str, str]:
@@ -126,13 +136,13 @@ def read_header(content: bytes, name: str) -> dict[str, str]:
         raise broken
     length = int.from_bytes(content[:8], "little")
     try:
-        parsed = json.loads(content[8 : 8 + length])
-        header = parsed["__metadata__"]
-        if header["format"] != FORMAT:
-            raise broken
+        header = json.loads(content[8 : 8 + length])["__metadata__"]
+        known = header["format"] == FORMAT
         found = int(header["format_version"])
     except (ValueError, KeyError, TypeError) as error:
         raise broken from error
+    if not known:
+        raise broken
     if found > FORMAT_VERSION:
         raise ArtifactError(
             f"{name} has format version {found}, this package reads up to {FORMAT_VERSION}; "
@@ -161,7 +171,7 @@ def potential_from_bytes(
         metadata = config_from_dict(Metadata, json.loads(header["metadata"]))
         module = PotentialModule(config, dtype=getattr(torch, header["dtype"]))
         module.load_state_dict(tensors)
-    except (ConfigError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ArtifactError(f"{name} does not describe a potential: {error}") from error
     potential = Potential(module.eval(), config, metadata)
     return potential.to(device=device, dtype=dtype)
@@ -184,18 +194,28 @@ def load_checkpoint(
     ArtifactError
         If the file is missing, truncated, altered, foreign, or of a newer version.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}; check the path") from error
-    return potential_from_bytes(content, name=str(path), device=device, dtype=dtype)
+    return potential_from_bytes(_read(path), name=str(path), device=device, dtype=dtype)
 
 
 def checkpoint_info(path: str | Path) -> dict[str, Any]:
-    """Return what a checkpoint says of itself, as plain dictionaries; weights are not loaded."""
-    header = read_header(Path(path).read_bytes(), str(path))
+    """Return what a checkpoint says of itself, as plain dictionaries; weights are not loaded.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, truncated, foreign, or of a newer version.
+    """
+    header = read_header(_read(path), str(path))
     return {
         **{key: header[key] for key in ("format", "format_version", "dtype", "weights_sha256")},
         "config": json.loads(header["config"]),
         "metadata": json.loads(header["metadata"]),
     }
+
+
+def _read(path: str | Path) -> bytes:
+    """Return the bytes of a file."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}; check the path") from error

@@ -27,11 +27,16 @@ def total_charge(atoms: Any) -> int:
     value = atoms.info.get("charge")
     if value is None:
         value = float(np.sum(atoms.get_initial_charges()))
-    if abs(float(value) - round(float(value))) > 1e-6:
+    try:
+        charge = float(value)
+        whole = round(charge)
+    except (TypeError, ValueError, OverflowError):
+        charge, whole = 0.5, 0
+    if abs(charge - whole) > 1e-6:
         raise InputError(
             f"the charge of the structure is {value}, not a whole number; set atoms.info['charge']"
         )
-    return round(float(value))
+    return whole
 
 
 class FragmentCache:
@@ -101,6 +106,11 @@ class FragmentCache:
         pbc: tuple[bool, ...],
     ) -> Fragmentation:
         """Return the fragmentation of a topology that was given."""
+        if not isinstance(topology, Topology):
+            raise InputError(
+                f"topology is {topology!r} of type {type(topology).__name__}; make one with "
+                "Topology.from_smiles, from_rdkit, from_coordinates or from_openmm"
+            )
         if topology.numbers != tuple(numbers.tolist()):
             raise InputError(
                 f"the topology has {topology.n_atoms} atoms {topology.numbers[:8]}..., the "

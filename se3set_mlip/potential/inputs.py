@@ -8,14 +8,31 @@ from se3set_mlip.elements import symbol
 from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.hypergraph.hypergraph import System
-from se3set_mlip.topology.geometry import close_pairs, make_box, minimum_image
+from se3set_mlip.topology.geometry import Box, close_pairs, make_box
 
 COINCIDENT_ANGSTROM = 0.1
 
 
-def _checked_positions(numbers: np.ndarray, positions: ArrayLike) -> np.ndarray:
+def checked_numbers(numbers: ArrayLike) -> np.ndarray:
+    """Return atomic numbers (n_atoms,) as int64, at least one."""
+    z = np.asarray(numbers)
+    if z.ndim != 1 or len(z) == 0 or not np.issubdtype(z.dtype, np.integer):
+        raise InputError(
+            f"numbers have shape {z.shape} and type {z.dtype}; give one atomic number per atom, "
+            "such as [8, 1, 1]"
+        )
+    return z.astype(np.int64)
+
+
+def checked_positions(numbers: np.ndarray, positions: ArrayLike) -> np.ndarray:
     """Return positions (n_atoms, 3) in float64, finite."""
-    points = np.asarray(positions, dtype=np.float64)
+    try:
+        points = np.asarray(positions, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"positions are not an array of numbers ({error}); give one row of x, y, z in Å per "
+            "atom"
+        ) from error
     if points.shape != (len(numbers), 3):
         raise InputError(
             f"positions have shape {points.shape}, expected ({len(numbers)}, 3) for "
@@ -40,6 +57,17 @@ def check_elements_known(numbers: np.ndarray, elements: tuple[int, ...]) -> None
                 f"atom {atom} has atomic number {number} ({name}), the potential knows {known}; "
                 "use a potential trained on this element"
             )
+
+
+def check_apart(points: np.ndarray, box: Box | None) -> None:
+    """Raise ``InputError`` for two atoms on one place; positions (n_atoms, 3) in Å."""
+    close = close_pairs(points, COINCIDENT_ANGSTROM, box)
+    if len(close.first):
+        i, j = int(close.first[0]), int(close.second[0])
+        raise InputError(
+            f"atoms {i} and {j} are less than {COINCIDENT_ANGSTROM} Å apart; remove one of them or "
+            "correct the positions (are they in Å?)"
+        )
 
 
 def make_system(
@@ -68,42 +96,31 @@ def make_system(
     cell, pbc
         Lattice vectors as rows in Å, (3, 3), and three flags; none for an open system.
     dtype, device
-        Of the result.
+        Of the result. In float32 positions are moved near the origin, as a whole and by lattice
+        vectors.
 
     Raises
     ------
     InputError
         For wrong shapes, unknown elements, positions that are not finite, coincident atoms, a
-        fragmentation of other atoms, or a cell too small for its bonds.
+        fragmentation of other atoms, a cell too small for its bonds, or a fragment without end.
     """
-    z = np.asarray(numbers, dtype=np.int64)
-    if z.ndim != 1 or len(z) == 0:
-        raise InputError(f"numbers have shape {z.shape}; give one atomic number per atom")
+    z = checked_numbers(numbers)
     check_elements_known(z, elements)
-    points = _checked_positions(z, positions)
+    points = checked_positions(z, positions)
     if fragmentation.topology.numbers != tuple(z.tolist()):
         raise InputError(
             f"the fragments are of {fragmentation.topology.n_atoms} other atoms than the "
             f"{len(z)} given; make fragments for these atoms"
         )
-    flags = np.zeros(3, dtype=bool) if pbc is None else np.broadcast_to(np.asarray(pbc, bool), (3,))
-    if pbc is None and cell is not None:
-        flags = np.ones(3, dtype=bool)
-    box = make_box(cell, flags) if flags.any() else None
-    close = close_pairs(points, COINCIDENT_ANGSTROM, box)
-    if len(close.first):
-        i, j = int(close.first[0]), int(close.second[0])
-        raise InputError(
-            f"atoms {i} and {j} are less than {COINCIDENT_ANGSTROM} Å apart; remove one of them or "
-            "correct the positions (are they in Å?)"
-        )
-    lattice = np.eye(3)
+    box = make_box(cell, pbc)
+    check_apart(points, box)
     if box is not None:
-        lattice = np.asarray(cell, dtype=np.float64)
-        _check_bonds_fit(fragmentation, points, lattice, flags)
-
+        _check_fits_cell(fragmentation, points, box)
     if dtype != torch.float64:
-        points = _near_origin(points, lattice, flags)
+        points = _near_origin(points, box)
+    lattice = np.eye(3) if box is None else box.cell
+    flags = np.zeros(3, dtype=bool) if box is None else box.periodic
 
     def tensor(values: ArrayLike, kind: torch.dtype) -> torch.Tensor:
         return torch.as_tensor(np.array(values), dtype=kind, device=device)
@@ -120,35 +137,54 @@ def make_system(
     )
 
 
-def _near_origin(points: np.ndarray, cell: np.ndarray, flags: np.ndarray) -> np.ndarray:
+def _near_origin(points: np.ndarray, box: Box | None) -> np.ndarray:
     """Return positions near the origin, where a short float resolves them best.
 
     Translations and lattice vectors change neither energies nor forces.
     """
     centred = points - points.mean(axis=0)
-    if not flags.any():
+    if box is None:
         return centred
-    full = make_box(cell, flags)
-    assert full is not None
-    images = np.round(centred @ full.inverse) * flags
-    wrapped: np.ndarray = centred - images @ full.cell
+    wrapped: np.ndarray = centred - np.rint(centred @ box.inverse) * box.periodic @ box.cell
     return wrapped
 
 
-def _check_bonds_fit(
-    fragmentation: Fragmentation, points: np.ndarray, cell: np.ndarray, flags: np.ndarray
-) -> None:
-    """Raise if a bond's nearest image is not clear: the cell is too small."""
+def _check_fits_cell(fragmentation: Fragmentation, points: np.ndarray, box: Box) -> None:
+    """Raise unless there is one way to make every fragment whole.
+
+    The nearest image of a bonded atom must be clear, also of the atoms that link the parts of a
+    fragment without a bond; and the bonds of a ring must lead back to where they started, not to
+    the fragment's own image.
+    """
     bonds = np.asarray(fragmentation.topology.bonds, dtype=np.int64).reshape(-1, 2)
-    if len(bonds) == 0:
-        return
-    vectors = minimum_image(points[bonds[:, 1]] - points[bonds[:, 0]], make_box(cell, flags))
-    longest = float(np.linalg.norm(vectors, axis=1).max())
-    areas = np.linalg.norm(np.cross(np.roll(cell, -1, axis=0), np.roll(cell, -2, axis=0)), axis=1)
-    heights = abs(np.linalg.det(cell)) / areas
-    shortest = float(heights[flags].min())
-    if longest > 0.5 * shortest:
+    parents = np.asarray(fragmentation.parents, dtype=np.int64)
+    links = np.stack([parents, np.arange(len(parents))], axis=1)
+
+    def images(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return lattice steps (n, 3) to the nearest images, and the distances to them."""
+        vectors = points[pairs[:, 1]] - points[pairs[:, 0]]
+        steps = -np.rint(vectors @ box.inverse) * box.periodic
+        return steps, np.linalg.norm(vectors + steps @ box.cell, axis=1)
+
+    bond_steps, lengths = images(bonds)
+    whole, link_lengths = images(links)
+    heights = 1.0 / np.linalg.norm(box.inverse, axis=0)  # (3,)
+    shortest = float(heights[box.periodic].min())
+    for name, values in (("bond", lengths), ("gap between parts of a fragment", link_lengths)):
+        longest = float(values.max(initial=0.0))
+        if longest > 0.5 * shortest:
+            raise InputError(
+                f"a {name} of {longest:.2f} Å does not fit into half of the cell's smallest height "
+                f"{shortest:.2f} Å, so its nearest image is not clear; use a larger cell"
+            )
+    while (parents != parents[parents]).any():  # sums of steps up to the roots
+        whole, parents = whole + whole[parents], parents[parents]
+    owner = fragmentation.fragment_index
+    winds = (whole[bonds[:, 0]] + bond_steps != whole[bonds[:, 1]]).any(axis=1)
+    winding = np.flatnonzero(winds & (owner[bonds[:, 0]] == owner[bonds[:, 1]]))
+    if len(winding):
+        i, j = bonds[winding[0]]
         raise InputError(
-            f"a bond of {longest:.2f} Å does not fit into half of the cell's smallest height "
-            f"{shortest:.2f} Å, so its nearest image is not clear; use a larger cell"
+            f"the fragment of atoms {i} and {j} is bonded to its own periodic image, so it has no "
+            "end (a covalent crystal or chain); only molecules can be cut into fragments"
         )

@@ -5,7 +5,7 @@ that made it and the metadata that travels with its file. Units are eV and Å.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -122,6 +122,12 @@ class Potential:
         """Where the network is."""
         return next(self.module.parameters()).device
 
+    @property
+    def reference_energies(self) -> torch.Tensor:
+        """Energies of the elements outside the network, (119,) by atomic number, eV, float64."""
+        buffers = dict(self.module.named_buffers())
+        return next(buffers[name] for name in buffers if name.endswith("reference_energies"))
+
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | str | None = None
     ) -> "Potential":
@@ -130,14 +136,14 @@ class Potential:
         Raises
         ------
         InputError
-            For an unknown dtype, or another dtype of a TorchScript model.
+            For an unknown dtype, a device that is not there, or another dtype of a TorchScript
+            model.
         """
-        wanted = self.dtype if dtype is None else dtype
-        if isinstance(wanted, str):
-            if wanted not in _DTYPES:
-                raise InputError(f"dtype {wanted!r} is none of {sorted(_DTYPES)}")
-            wanted = _DTYPES[wanted]
-        target = self.device if device is None else torch.device(device)
+        name = self.dtype if dtype is None else dtype
+        wanted = _DTYPES.get(str(name).removeprefix("torch."))
+        if wanted is None:
+            raise InputError(f"dtype {name!r} is none of {sorted(_DTYPES)}; give one of them")
+        target = self.device if device is None else _usable_device(device)
         if wanted == self.dtype and target == self.device:
             return self
         if isinstance(self.module, PotentialModule):
@@ -183,7 +189,18 @@ class Potential:
         cell: ArrayLike | None = None,
         pbc: ArrayLike | None = None,
     ) -> System:
-        """Check one structure and make its tensors; see :func:`.inputs.make_system`."""
+        """Check one structure and make its tensors; see :func:`.inputs.make_system`.
+
+        Raises
+        ------
+        InputError
+            Also for fragments that were made with other settings than the potential's.
+        """
+        if fragmentation.config != self.config.fragmentation:
+            raise InputError(
+                f"the fragments were made with {fragmentation.config}, the potential needs "
+                f"{self.config.fragmentation}; make them with potential.fragment(...)"
+            )
         return make_system(
             numbers,
             positions,
@@ -283,10 +300,10 @@ class Potential:
         InputError, TopologyError
             For structures that cannot be right, or whose bonds cannot be found.
         """
-        if batch_size < 1:
-            raise InputError(f"batch_size = {batch_size} must be at least 1")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size = {batch_size} must be a whole number, at least 1")
         single = hasattr(structures, "positions")
-        items = [structures] if single else list(structures)
+        items = [structures] if single else _as_list(structures)
         out: list[Evaluation] = []
         with tqdm(total=len(items), disable=not progress, unit="structure") as bar:
             for start in range(0, len(items), batch_size):
@@ -307,6 +324,33 @@ class Potential:
             cell=np.asarray(atoms.cell) if periodic else None,
             pbc=atoms.pbc if periodic else None,
         )
+
+
+def _as_list(structures: Any) -> list[Any]:
+    """Return a sequence of ASE ``Atoms`` as a list."""
+    items = list(structures) if isinstance(structures, Iterable) else [structures]
+    for item in items:
+        if not all(hasattr(item, name) for name in ("numbers", "positions", "cell", "pbc", "info")):
+            raise InputError(
+                f"cannot evaluate {item!r} of type {type(item).__name__}; give an ASE Atoms or a "
+                "list of them, as ase.io.read returns"
+            )
+    return items
+
+
+def _usable_device(device: torch.device | str) -> torch.device:
+    """Return a device on which a tensor can be made."""
+    try:
+        usable = torch.device(device)
+        torch.empty(0, device=usable)
+    # An unknown name, a missing driver and a build without CUDA raise different errors.
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device {str(device)!r} cannot be used ({reason}); give 'cpu', or install a torch "
+            "build and a driver for it"
+        ) from error
+    return usable
 
 
 def split_output(output: PotentialOutput, sizes: Sequence[int]) -> list[Evaluation]:

@@ -18,7 +18,17 @@ from se3set_mlip.hypergraph.hypergraph import Hypergraph
 from se3set_mlip.model.published import load_published, published_config
 from se3set_mlip.model.se3set import SE3Set
 from se3set_mlip.potential.derivatives import gradients
-from se3set_mlip.potential.inputs import check_elements_known
+from se3set_mlip.potential.inputs import (
+    check_apart,
+    check_elements_known,
+    checked_numbers,
+    checked_positions,
+)
+
+_UNREADABLE = (
+    *(OSError, EOFError, zipfile.BadZipFile),  # no file, or no archive
+    *(ValueError, KeyError, TypeError, AttributeError),  # an archive of something else
+)
 
 
 def read_published(path: str | Path) -> SE3Set:
@@ -43,7 +53,7 @@ def read_published(path: str | Path) -> SE3Set:
                 if key.startswith("weight/")
             }
         settings = published_config(config["model"], config["statistics"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         if isinstance(error, ConfigError):
             raise
         raise ArtifactError(
@@ -108,6 +118,25 @@ def published_hypergraph(
     )
 
 
+def _check_fragments(fragments: Sequence[Sequence[int]], n_atoms: int) -> None:
+    """Raise unless fragments are lists of distinct atoms that together have all of them."""
+    covered: set[int] = set()
+    for label, fragment in enumerate(fragments):
+        atoms = np.asarray(fragment)
+        if atoms.ndim != 1 or not np.issubdtype(atoms.dtype, np.integer):
+            raise InputError(f"fragment {label} is {fragment!r}; give its atoms, such as [0, 1, 2]")
+        if len(set(atoms.tolist())) != len(atoms):
+            raise InputError(
+                f"fragment {label} lists an atom twice: {atoms.tolist()[:8]}; give each once"
+            )
+        covered.update(atoms.tolist())
+    if covered != set(range(n_atoms)):
+        raise InputError(
+            f"fragments cover atoms {sorted(covered)[:5]}..., expected all of 0..{n_atoms - 1}; "
+            "give every atom to a fragment"
+        )
+
+
 def reproduce_published(
     path: str | Path,
     numbers: ArrayLike,
@@ -140,25 +169,21 @@ def reproduce_published(
     Raises
     ------
     InputError
-        For wrong shapes, unknown elements, an unknown overlap or fragments that miss an atom.
+        For wrong shapes, unknown elements, coincident atoms, an unknown overlap, a cutoff that is
+        not positive, or fragments that miss an atom or have one twice.
     ArtifactError, ConfigError
         If the file does not hold usable weights.
     """
     if overlap not in ("implicit", "explicit"):
         raise InputError(f"overlap = {overlap!r}, expected 'implicit' or 'explicit'")
+    if not cutoff > 0.0:
+        raise InputError(f"cutoff = {cutoff} Å; give a positive range")
     model = read_published(path)
-    z = np.asarray(numbers, dtype=np.int64)
-    points = np.asarray(positions, dtype=np.float64)
-    if points.shape != (len(z), 3) or not np.isfinite(points).all():
-        raise InputError(
-            f"positions of shape {points.shape} for {len(z)} atoms; give finite (n_atoms, 3) in Å"
-        )
+    z = checked_numbers(numbers)
+    points = checked_positions(z, positions)
     check_elements_known(z, model.config.elements)
-    covered = {int(atom) for fragment in fragments for atom in fragment}
-    if covered != set(range(len(z))):
-        raise InputError(
-            f"fragments cover atoms {sorted(covered)[:5]}..., expected all of 0..{len(z) - 1}"
-        )
+    check_apart(points, None)
+    _check_fragments(fragments, len(z))
     leaf = torch.tensor(points, requires_grad=True)
     hypergraph = published_hypergraph(
         torch.from_numpy(z), leaf, fragments, overlap=overlap, cutoff=cutoff

@@ -9,8 +9,14 @@ import torch
 from rdkit import Chem
 
 import se3set_mlip as s3
+from se3set_mlip.errors import ConfigError
 from se3set_mlip.fragments.fragmentation import PRESETS
-from se3set_mlip.hypergraph.build import HypergraphBuilder, HypergraphConfig, whole_fragments
+from se3set_mlip.hypergraph.build import (
+    HypergraphBuilder,
+    HypergraphConfig,
+    _unique_keys,
+    whole_fragments,
+)
 from se3set_mlip.potential.inputs import make_system
 
 DATA = Path(__file__).parents[1] / "data"
@@ -134,3 +140,22 @@ def test_scripted_equals_eager(preset):
     scripted = torch.jit.script(builder)(system)
     for ours, theirs in zip(graph, scripted, strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("drift", [10, 3 * 10**6])
+def test_keys_of_distant_images_do_not_overflow(drift):
+    first = torch.tensor([4, 1, 4, 0, 1])
+    second = torch.tensor([2, 0, 2, 5, 0])
+    shift = torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [-1, 0, 0]]) * drift
+    a, b, image, inverse = _unique_keys(first, second, shift, 6)
+    assert a.tolist() == [0, 1, 1, 4]
+    assert b.tolist() == [5, 0, 0, 2]
+    assert image[:, 0].tolist() == [0, -drift, 0, drift]
+    assert inverse.tolist() == [3, 2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("setting", ["cutoff_angstrom", "skin_angstrom"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_ranges_must_be_finite(setting, value):
+    with pytest.raises(ConfigError, match="must be finite"):
+        HypergraphConfig(**{setting: value})

@@ -95,3 +95,13 @@ def test_open_directions_get_a_vector(pbc):
     full = usable_cell(cell.unsqueeze(0), torch.tensor([pbc]))
     assert abs(float(torch.linalg.det(full)[0])) > 0.1
     assert torch.equal(full[0][torch.tensor(pbc)], cell[torch.tensor(pbc)])
+
+
+def test_far_apart_atoms_take_no_more_bins_than_they_need():
+    """300 atoms in two clusters 4000 Å apart: a bin of the range everywhere would be 8 GB."""
+    positions = np.random.default_rng(0).uniform(0.0, 10.0, size=(300, 3))
+    positions[150:] += 4000.0
+    pbc = (False, False, False)
+    assert found(positions, CUBE, pbc, 3.0, bins=True) == found(
+        positions, CUBE, pbc, 3.0, bins=False
+    )

@@ -242,3 +242,12 @@ def test_irreps_must_be_in_order():
         Gate(o3.Irreps("2x1o"))
     with pytest.raises(ConfigError, match="each harmonic once"):
         EdgeCoupling(IRREPS, o3.Irreps("2x0e+1x1o"), IRREPS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softmax_of_very_negative_logits(dtype):
+    """Without a null edge the largest term is 1, however small its exponential."""
+    logits = torch.tensor([[-125.0], [-127.0]], dtype=dtype)
+    ones, segment = torch.ones(2, dtype=dtype), torch.tensor([0, 0])
+    alpha = weighted_softmax(logits, ones, torch.zeros(1, dtype=dtype), segment)
+    assert torch.allclose(alpha, logits.softmax(dim=0))

@@ -127,3 +127,39 @@ def test_bad_input_is_named(tmp_path):
     broken.write_bytes(FILE.read_bytes()[:1000])
     with pytest.raises(ArtifactError, match="does not hold weights"):
         s3.reproduce_published(broken, [8, 1, 1], positions, [[0, 1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fragments": [[0, 0, 1, 2]]}, "lists an atom twice"),
+        ({"fragments": [0, 1, 2]}, "give its atoms"),
+        ({"positions": np.zeros((3, 3))}, "atoms 0 and 1 are less than"),
+        ({"positions": "water"}, "not an array of numbers"),
+        ({"numbers": ["O", "H", "H"]}, "give one atomic number per atom"),
+        ({"numbers": 8}, "give one atomic number per atom"),
+        ({"cutoff": -1.0}, "give a positive range"),
+        ({"cutoff": float("nan")}, "give a positive range"),
+    ],
+)
+def test_more_bad_input_is_named(change, message):
+    arguments = {
+        "numbers": [8, 1, 1],
+        "positions": expected("water", "implicit", "positions"),
+        "fragments": [[0, 1, 2]],
+        **change,
+    }
+    with pytest.raises(InputError, match=message):
+        s3.reproduce_published(FILE, **arguments)
+
+
+@pytest.mark.parametrize("content", ["empty", "array", "other"])
+def test_files_without_weights_are_named(tmp_path, content):
+    path = tmp_path / "weights.npz"
+    with path.open("wb") as file:
+        if content == "array":
+            np.save(file, np.zeros(3))
+        elif content == "other":
+            np.savez(file, config=json.dumps([1, 2]))
+    with pytest.raises(ArtifactError, match="does not hold weights"):
+        s3.reproduce_published(path, [8, 1, 1], np.eye(3), [[0, 1, 2]])

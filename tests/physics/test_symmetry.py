@@ -27,7 +27,9 @@ def test_in_a_periodic_cell(make_potential, make_system):
 
 
 def test_in_single_precision(make_potential, make_system):
-    potential = make_potential(scale=1.0, dtype=torch.float32)
+    # Weights of a natural size, forces of 1 eV/Å: positions are rounded to 5e-7 Å, and stiffer
+    # bonds than real ones would turn that into more than the tolerance.
+    potential = make_potential(scale=0.8, dtype=torch.float32)
     result = check_symmetry(potential, make_system(potential, "aspirin"))
     assert result.allowed == 1e-5
     assert result.passed, result

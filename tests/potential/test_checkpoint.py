@@ -71,14 +71,9 @@ def test_a_newer_format(tiny_potential):
 
 
 def test_a_foreign_safetensors_file():
-    content = with_header(
-        checkpoint_like := (
-            len(b'{"__metadata__":{}}').to_bytes(8, "little") + b'{"__metadata__":{}}'
-        )
-    )
-    assert content
+    header = b'{"__metadata__":{}}'
     with pytest.raises(ArtifactError, match="no checkpoint of this package"):
-        potential_from_bytes(checkpoint_like)
+        potential_from_bytes(len(header).to_bytes(8, "little") + header)
 
 
 def test_settings_from_the_future(tiny_potential):
@@ -98,3 +93,23 @@ def test_a_missing_file(tmp_path):
 def test_an_exported_file_is_recognised():
     with pytest.raises(ArtifactError, match="load exported TorchScript files with"):
         potential_from_bytes(b"PK\x03\x04 and more")
+
+
+def test_a_place_that_cannot_be_written(tiny_potential, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path, tmp_path / "file" / "tiny.safetensors"):
+        with pytest.raises(ArtifactError, match="cannot write"):
+            save_checkpoint(path, tiny_potential)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert not list(tmp_path.parent.glob("tmp*"))
+
+
+def test_information_of_a_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match="cannot read"):
+        checkpoint_info(tmp_path / "none.safetensors")
+
+
+def test_a_dtype_that_is_none(tiny_potential):
+    content = with_header(checkpoint_bytes(tiny_potential), dtype="sigmoid")
+    with pytest.raises(ArtifactError, match="does not describe a potential"):
+        potential_from_bytes(content)

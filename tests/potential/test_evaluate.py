@@ -1,13 +1,14 @@
 """Structures in, energies and forces out; and what cannot be right is named before any work."""
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import molecule
+from ase.build import graphene, molecule
 from ase.io import read
 
 import se3set_mlip as s3
@@ -16,6 +17,7 @@ from se3set_mlip.hypergraph.build import HypergraphConfig
 from se3set_mlip.model.config import ModelConfig
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache, total_charge
+from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.reference_energies import fit_reference_energies
 
 DATA = Path(__file__).parents[1] / "data"
@@ -213,3 +215,104 @@ def test_copies_have_weights_of_their_own(tiny_potential, ethanol):
     with torch.no_grad():
         next(other.module.parameters()).add_(1.0)
     assert tiny_potential.evaluate(ethanol).energy == before
+
+
+@pytest.mark.parametrize("value", [5, None, "water.xyz", [1, 2]])
+def test_what_are_no_structures(tiny_potential, value):
+    with pytest.raises(InputError, match="give an ASE Atoms or a list of them"):
+        tiny_potential.evaluate(value)
+
+
+@pytest.mark.parametrize("charge", [float("nan"), float("inf"), "neutral", [0, 1]])
+def test_what_are_no_charges(charge):
+    water = molecule("H2O")
+    water.info["charge"] = charge
+    with pytest.raises(InputError, match="not a whole number"):
+        total_charge(water)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there(tiny_potential, device):
+    with pytest.raises(InputError, match="cannot be used"):
+        tiny_potential.to(device=device)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"numbers": ["O", "H", "H"]}, "one atomic number per atom"),
+        ({"numbers": [8.0, 1.0, 1.0]}, "one atomic number per atom"),
+        ({"positions": "here"}, "not an array of numbers"),
+        ({"pbc": [True, True]}, "expected one bool or three"),
+        ({"pbc": True, "cell": None}, "without a cell"),
+        # the cell of a slab often has no third vector
+        ({"pbc": [True, True, False], "cell": np.diag([1.7, 9.0, 0.0])}, "half of the cell"),
+    ],
+)
+def test_bad_arrays_and_cells(tiny_potential, change, message):
+    water = molecule("H2O")
+    fragments = tiny_potential.fragment(s3.Topology.from_smiles("O"), water.positions)
+    arguments = {"numbers": water.numbers, "positions": water.positions, "cell": np.eye(3) * 9.0}
+    with pytest.raises(InputError, match=message):
+        tiny_potential.system(fragmentation=fragments, **{**arguments, **change})
+
+
+def test_a_cell_of_three_lengths_and_a_slab(tiny_potential):
+    water = molecule("H2O")
+    fragments = tiny_potential.fragment(s3.Topology.from_smiles("O"), water.positions)
+    system = tiny_potential.system(water.numbers, water.positions, fragments, cell=[7.0, 8.0, 9.0])
+    assert torch.equal(system.cell[0], torch.diag(torch.tensor([7.0, 8.0, 9.0])).double())
+    slab = tiny_potential.system(
+        water.numbers,
+        water.positions,
+        fragments,
+        cell=np.diag([30.0, 30.0, 0.0]),
+        pbc=[True, True, False],
+    )
+    alone = tiny_potential.evaluate(water).energy
+    assert float(tiny_potential.compute(slab).energy) == pytest.approx(alone, rel=1e-14)
+
+
+def test_a_fragment_without_end(tiny_potential):
+    sheet = graphene(size=(3, 3, 1), vacuum=8.0)
+    sheet.pbc = [True, True, False]
+    with pytest.raises(InputError, match="bonded to its own periodic image"):
+        tiny_potential.evaluate(sheet)
+    benzene = molecule("C6H6")  # a ring that ends where it began, across the boundary
+    expected = tiny_potential.evaluate(benzene).energy
+    benzene.set_cell([20.0, 20.0, 20.0])
+    benzene.pbc = True
+    benzene.wrap()
+    assert tiny_potential.evaluate(benzene).energy == pytest.approx(expected, rel=1e-13)
+
+
+def test_parts_of_a_fragment_that_drift_apart_in_a_cell(tiny_potential):
+    """No bond holds the parts together; their nearest image changes at half the cell."""
+    dimer = s3.Topology.from_smiles("O.O")
+    settings = s3.FragmentationConfig(min_atoms=4, max_atoms=8, min_bond_order=0.01)
+    water = molecule("H2O").positions
+    waters = np.concatenate([water, water + np.array([0.0, 0.0, 3.0])])
+    numbers = (8, 8, 1, 1, 1, 1)
+    assert dimer.numbers == numbers
+    waters = waters[[0, 3, 1, 2, 4, 5]]
+    fragments = s3.fragment(dimer, waters, config=settings)
+    assert len(fragments.fragments) == 1
+    config = dataclasses.replace(tiny_potential.config, fragmentation=settings)
+    potential = Potential(tiny_potential.module, config)
+    near = potential.system(numbers, waters, fragments, cell=np.eye(3) * 12.0)
+    assert len(near.numbers) == 6
+    waters[[1, 4, 5], 2] += 3.6
+    with pytest.raises(InputError, match="gap between parts of a fragment"):
+        potential.system(numbers, waters, fragments, cell=np.eye(3) * 12.0)
+
+
+def test_fragments_of_other_settings(tiny_potential):
+    water = molecule("H2O")
+    fragments = s3.fragment(s3.Topology.from_smiles("O"), water.positions, preset="explicit_qm9")
+    with pytest.raises(InputError, match=r"make them with potential\.fragment"):
+        tiny_potential.system(water.numbers, water.positions, fragments)
+
+
+def test_topology_of_another_type(tiny_potential):
+    with pytest.raises(InputError, match=r"make one with Topology\.from_smiles"):
+        tiny_potential.evaluate(molecule("H2O"), topology="O")

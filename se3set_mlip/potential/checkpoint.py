@@ -1,7 +1,8 @@
 """The checkpoint: weights and JSON in one safetensors file, loadable without running anything.
 
 The header of the file holds strings: ``format``, ``format_version``, ``config`` and ``metadata`` as
-JSON, ``dtype``, and ``weights_sha256``, a checksum of names, shapes and bytes of all tensors.
+JSON, ``dtype``, ``weights_sha256``, a checksum of names, shapes and bytes of all tensors, and
+``settings_sha256``, a checksum of config, metadata and dtype (missing in the oldest files).
 """
 
 import dataclasses
@@ -46,6 +47,14 @@ def weights_checksum(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _settings_checksum(header: Mapping[str, str]) -> str:
+    """Return the SHA-256 of the strings that say how the weights are used."""
+    digest = hashlib.sha256()
+    for key in ("config", "metadata", "dtype"):
+        digest.update(f"{key} {header[key]}\n".encode())
+    return digest.hexdigest()
+
+
 def checkpoint_bytes(potential: Potential) -> bytes:
     """Return the checkpoint file of a potential as bytes.
 
@@ -76,6 +85,7 @@ def checkpoint_bytes(potential: Potential) -> bytes:
         "metadata": json.dumps(config_to_dict(metadata)),
         "weights_sha256": weights_checksum(tensors),
     }
+    header["settings_sha256"] = _settings_checksum(header)
     return save_tensors(tensors, metadata=header)
 
 
@@ -173,6 +183,9 @@ def potential_from_bytes(
         module.load_state_dict(tensors)
     except (ConfigError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ArtifactError(f"{name} does not describe a potential: {error}") from error
+    expected = _settings_checksum(header)
+    if header.get("settings_sha256", expected) != expected:
+        raise ArtifactError(f"the settings in {name} do not match their checksum; copy it again")
     potential = Potential(module.eval(), config, metadata)
     return potential.to(device=device, dtype=dtype)
 

@@ -35,6 +35,19 @@ def test_in_single_precision(make_potential, make_system):
     assert result.passed, result
 
 
+def test_the_check_sees_a_small_asymmetry(make_potential, make_system, monkeypatch):
+    """Negative control: 1e-7 eV/Å along x, next to reference energies of 17,000 eV."""
+    potential = make_potential()
+    compute = potential.compute
+
+    def tilted(system, **settings):
+        output = compute(system, **settings)
+        return output._replace(energy=output.energy + 1e-7 * system.positions[:, 0].sum())
+
+    monkeypatch.setattr(potential, "compute", tilted)
+    assert not check_symmetry(potential, make_system(potential, "aspirin")).passed
+
+
 def test_the_energy_depends_on_geometry_and_elements(make_potential, make_system, positions_of):
     potential = make_potential()
     positions = positions_of("ethanol")

@@ -113,3 +113,17 @@ def test_a_dtype_that_is_none(tiny_potential):
     content = with_header(checkpoint_bytes(tiny_potential), dtype="sigmoid")
     with pytest.raises(ArtifactError, match="does not describe a potential"):
         potential_from_bytes(content)
+
+
+def test_altered_settings(tiny_potential):
+    content = checkpoint_bytes(tiny_potential)
+    altered = content.replace(b'cutoff_angstrom\\": 4.0', b'cutoff_angstrom\\": 5.0')
+    assert altered != content
+    with pytest.raises(ArtifactError, match=r"settings in .* do not match their checksum"):
+        potential_from_bytes(altered)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    del header["__metadata__"]["settings_sha256"]  # as the oldest files are
+    text = json.dumps(header).encode()
+    oldest = len(text).to_bytes(8, "little") + text + content[8 + length :]
+    assert potential_from_bytes(oldest).config == tiny_potential.config

@@ -69,6 +69,8 @@ class Block(torch.nn.Module):
         Gives the paths of the products with directions.
     n_radial, radial_hidden
         Width of the radial basis and hidden widths of the radial network.
+    joint_norm
+        Whether layer norms are joint, see :mod:`.norm`.
     """
 
     def __init__(
@@ -82,19 +84,20 @@ class Block(torch.nn.Module):
         edge_coupling: EdgeCoupling,
         n_radial: int,
         radial_hidden: tuple[int, ...],
+        joint_norm: bool,
     ) -> None:
         super().__init__()
         self.source_attention = SourceAttention(irreps, irreps_head, n_heads, edge_coupling)
         self.radial = RadialNetwork(
             n_radial, radial_hidden, self.source_attention.product.n_weights
         )
-        self.norm_incidence = EquivariantLayerNorm(irreps)
+        self.norm_incidence = EquivariantLayerNorm(irreps, joint=joint_norm)
         self.feed_forward_incidence = FeedForward(irreps, irreps_hidden, irreps)
-        self.norm_incidence_out = EquivariantLayerNorm(irreps)
+        self.norm_incidence_out = EquivariantLayerNorm(irreps, joint=joint_norm)
         self.incidence_attention = IncidenceAttention(irreps, irreps_head, n_heads)
-        self.norm_atom = EquivariantLayerNorm(irreps)
+        self.norm_atom = EquivariantLayerNorm(irreps, joint=joint_norm)
         self.feed_forward_atom = FeedForward(irreps, irreps_hidden, irreps_out)
-        self.norm_atom_out = EquivariantLayerNorm(irreps_out)
+        self.norm_atom_out = EquivariantLayerNorm(irreps_out, joint=joint_norm)
         self.shortcut = (
             Unchanged() if irreps == irreps_out else EquivariantLinear(irreps, irreps_out)
         )

@@ -44,6 +44,9 @@ class ModelConfig:
         Distance at which the exponential-normal basis vanishes; length scale of the Gaussian one.
     radial_hidden
         Hidden widths of the radial networks.
+    norm
+        ``"joint"`` (well behaved at sites of high symmetry) or ``"per_irrep"`` (published); see
+        :mod:`.norm`.
     average_sources
         Average number of sources of an incidence; normalises sums over sources.
     average_incidences
@@ -65,6 +68,7 @@ class ModelConfig:
     n_radial: int = 24
     radial_range_angstrom: float = 9.0
     radial_hidden: tuple[int, ...] = (32, 32)
+    norm: str = "joint"
     average_sources: float = 4.0
     average_incidences: float = 4.0
     average_atoms: float = 1.0
@@ -86,6 +90,8 @@ class ModelConfig:
             raise ConfigError(
                 f"radial_envelope = {self.radial_envelope!r}, expected 'polynomial' or 'cosine'"
             )
+        if self.norm not in ("joint", "per_irrep"):
+            raise ConfigError(f"norm = {self.norm!r}, expected 'joint' or 'per_irrep'")
         self._check_numbers()
 
     def _check_irreps(self) -> None:

@@ -117,6 +117,7 @@ def published_config(settings: Mapping[str, Any], statistics: Mapping[str, Any])
         n_radial=settings["number_of_basis"],
         radial_range_angstrom=settings["max_radius"],
         radial_hidden=tuple(settings["fc_neurons"]),
+        norm="per_irrep",
         average_sources=statistics["avg_hyperedge_degree"],
         average_incidences=statistics["avg_node_degree"],
         average_atoms=statistics["avg_num_nodes"],

@@ -122,6 +122,7 @@ class SE3Set(torch.nn.Module):
         self.config = config
         irreps = o3.Irreps(config.irreps)
         irreps_final = o3.Irreps(config.irreps_final)
+        joint_norm = config.norm == "joint"
         irreps_sh = o3.Irreps.spherical_harmonics(config.lmax)
         n_elements = len(config.elements)
         element_index = torch.full((119,), -1, dtype=torch.int64)
@@ -150,8 +151,8 @@ class SE3Set(torch.nn.Module):
             average_sources=config.average_sources,
         )
         self.atom_degree = AtomDegree(irreps, average_incidences=config.average_incidences)
-        self.norm_atom = EquivariantLayerNorm(irreps)
-        self.norm_incidence = EquivariantLayerNorm(irreps)
+        self.norm_atom = EquivariantLayerNorm(irreps, joint=joint_norm)
+        self.norm_incidence = EquivariantLayerNorm(irreps, joint=joint_norm)
         self.blocks = torch.nn.ModuleList(
             Block(
                 irreps=irreps,
@@ -162,6 +163,7 @@ class SE3Set(torch.nn.Module):
                 edge_coupling=self.coupling,
                 n_radial=config.n_radial,
                 radial_hidden=config.radial_hidden,
+                joint_norm=joint_norm,
             )
             for layer in range(config.n_layers)
         )

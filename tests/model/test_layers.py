@@ -102,17 +102,18 @@ def test_feature_product_equals_e3nn():
     assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("make", ["linear", "gate", "norm", "product"])
+@pytest.mark.parametrize("make", ["linear", "gate", "norm", "published norm", "product"])
 @pytest.mark.parametrize("reflect", [False, True])
 def test_layers_are_equivariant(make, reflect):
     layer = {
         "linear": lambda: EquivariantLinear(IRREPS, o3.Irreps("2x0e+3x1o+1x2e")),
         "gate": lambda: Gate(IRREPS),
-        "norm": lambda: EquivariantLayerNorm(IRREPS),
+        "norm": lambda: EquivariantLayerNorm(IRREPS, joint=True),
+        "published norm": lambda: EquivariantLayerNorm(IRREPS, joint=False),
         "product": lambda: FeatureProduct(IRREPS, IRREPS, IRREPS),
     }[make]().double()
     irreps_in = layer.irreps_in if make in ("linear", "gate", "product") else IRREPS
-    irreps_out = layer.irreps_out if make != "norm" else IRREPS
+    irreps_out = IRREPS if "norm" in make else layer.irreps_out
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.copy_(torch.randn_like(parameter))
@@ -137,8 +138,19 @@ def test_linear_gives_zeros_where_the_input_has_nothing():
     assert [f.shape for f in out] == [(N, 1, 5), (N, 3, 4), (N, 5, 3)]
 
 
-def test_norm_is_smooth_and_finite_at_zero():
-    layer = EquivariantLayerNorm(IRREPS).double()
+def test_joint_norm_does_not_magnify_an_irrep_that_vanishes():
+    x = random_features(IRREPS)
+    x[1] = x[1] * 1e-6
+    joint = EquivariantLayerNorm(IRREPS, joint=True).double()(x)
+    published = EquivariantLayerNorm(IRREPS, joint=False).double()(x)
+    assert float(joint[1].detach().abs().max()) < 1e-5
+    assert float(published[1].detach().abs().max()) > 1e-4
+    assert torch.equal(joint[0], published[0])  # scalars alike
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_norm_is_finite_at_zero(joint):
+    layer = EquivariantLayerNorm(IRREPS, joint=joint).double()
     zero = [torch.zeros_like(f, requires_grad=True) for f in random_features(IRREPS)]
     out = layer(zero)
     gradients = torch.autograd.grad(sum(f.sum() for f in out), zero)

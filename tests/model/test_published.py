@@ -121,7 +121,7 @@ def test_bad_input_is_named(tmp_path):
         s3.reproduce_published(FILE, [8, 1, 1], positions, [[0, 1]])
     with pytest.raises(InputError, match="atomic number 26"):
         s3.reproduce_published(FILE, [26, 1, 1], positions, [[0, 1, 2]])
-    with pytest.raises(InputError, match="positions of shape"):
+    with pytest.raises(InputError, match="positions have shape"):
         s3.reproduce_published(FILE, [8, 1, 1], positions[:2], [[0, 1, 2]])
     broken = tmp_path / "weights.npz"
     broken.write_bytes(FILE.read_bytes()[:1000])

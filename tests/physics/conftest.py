@@ -48,11 +48,12 @@ def make_potential() -> MakePotential:
         seed: int = 0,
         lmax: int = 2,
         basis: str = "exponential_normal",
+        norm: str = "joint",
         skin: float = 0.0,
         scale: float = 1.3,
         dtype: torch.dtype = torch.float64,
     ) -> Potential:
-        key = (preset, membership, seed, lmax, basis, skin, scale, dtype)
+        key = (preset, membership, seed, lmax, basis, norm, skin, scale, dtype)
         if key not in made:
             l2 = lmax > 1
             config = PotentialConfig(
@@ -66,6 +67,7 @@ def make_potential() -> MakePotential:
                     n_heads=2,
                     n_radial=8,
                     radial_basis=basis,
+                    norm=norm,
                     radial_hidden=(8,),
                 ),
                 fragmentation=PRESETS[preset],

@@ -17,7 +17,7 @@ from se3set_mlip.export.interpreter import (
     limit_specialisation,
 )
 from se3set_mlip.potential.checkpoint import load_checkpoint
-from se3set_mlip.potential.potential import Potential
+from se3set_mlip.potential.potential import Potential, usable_device
 
 
 def load(
@@ -97,10 +97,11 @@ def _load_module(
     content: bytes, path: str | Path, device: torch.device | str
 ) -> torch.jit.ScriptModule:
     """Return the module of an archive whose seal holds."""
+    target = usable_device(device)
     try:
         with expect_torchscript():
             module: torch.jit.ScriptModule = torch.jit.load(
-                io.BytesIO(content), map_location=device
+                io.BytesIO(content), map_location=target
             )
     except RuntimeError as error:
         raise ArtifactError(

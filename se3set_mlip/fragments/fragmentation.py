@@ -150,6 +150,18 @@ class Fragmentation:
                 )
         if len(self.parents) != len(everyone):
             raise InputError(f"{len(self.parents)} parents for {len(everyone)} atoms")
+        for part in self.fragments:
+            children: dict[int, list[int]] = {}
+            for atom in part:
+                children.setdefault(self.parents[atom], []).append(atom)
+            reached = [atom for atom in part if self.parents[atom] == atom]
+            for atom in reached:  # grows while it is walked
+                reached.extend(child for child in children.get(atom, ()) if child != atom)
+            if len(reached) != len(part):
+                raise InputError(
+                    f"parents of fragment {part} are no tree with one root among its atoms; "
+                    "each atom but the root needs a parent that is closer to it"
+                )
 
     @cached_property
     def fragment_index(self) -> NDArray[np.int64]:
@@ -267,6 +279,11 @@ def fragment(
                 f"Expected one of {', '.join(PRESETS)}"
             )
         config = PRESETS[name]
+    if not isinstance(topology, Topology):
+        raise InputError(
+            f"topology = {topology!r} is a {type(topology).__name__}; make one with "
+            "Topology.from_smiles, from_rdkit, from_openmm or from_coordinates"
+        )
     points = as_positions(positions, topology.n_atoms)
     box = make_box(cell, pbc)
     groups = find_groups(topology)

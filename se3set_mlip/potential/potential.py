@@ -24,7 +24,14 @@ from se3set_mlip.potential.inputs import make_system
 from se3set_mlip.potential.potential_module import PotentialModule, PotentialOutput
 from se3set_mlip.topology.molecule import Topology
 
-__all__ = ["Evaluation", "Metadata", "Potential", "PotentialConfig", "PotentialModule"]
+__all__ = [
+    "Evaluation",
+    "Metadata",
+    "Potential",
+    "PotentialConfig",
+    "PotentialModule",
+    "usable_device",
+]
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -143,7 +150,7 @@ class Potential:
         wanted = _DTYPES.get(str(name).removeprefix("torch."))
         if wanted is None:
             raise InputError(f"dtype {name!r} is none of {sorted(_DTYPES)}; give one of them")
-        target = self.device if device is None else _usable_device(device)
+        target = self.device if device is None else usable_device(device)
         if wanted == self.dtype and target == self.device:
             return self
         if isinstance(self.module, PotentialModule):
@@ -338,7 +345,7 @@ def _as_list(structures: Any) -> list[Any]:
     return items
 
 
-def _usable_device(device: torch.device | str) -> torch.device:
+def usable_device(device: torch.device | str) -> torch.device:
     """Return a device on which a tensor can be made."""
     try:
         usable = torch.device(device)

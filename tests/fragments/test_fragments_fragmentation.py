@@ -217,3 +217,18 @@ def test_the_description_lists_every_hyperedge() -> None:
         ["2", "CO2", "-1", "3"],
     ]
     assert lines[2].split()[4:] == ["0", "5", "6", "7"]
+
+
+def test_parents_must_be_a_tree():
+    topology = Topology.from_smiles("O")
+    config = FragmentationConfig()
+    whole = ((0, 1, 2),)
+    assert Fragmentation(topology, config, whole, whole, (0, 0, 0))
+    for parents in ((1, 2, 0), (1, 0, 2), (0, 2, 1)):
+        with pytest.raises(InputError, match="are no tree with one root"):
+            Fragmentation(topology, config, whole, whole, parents)
+
+
+def test_a_topology_is_needed():
+    with pytest.raises(InputError, match=r"make one with Topology\.from_smiles"):
+        fragment("CCO", [[0.0, 0.0, 0.0]])

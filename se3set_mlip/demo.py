@@ -224,6 +224,7 @@ def _draw(records: dict[str, DynamicsRecord], fragmentation: Fragmentation, pict
     axes["energies"].margins(y=0.25)
     axes["total"].set_title("total energy, magnified (meV/atom)", fontsize="medium")
     axes["total"].set_xlabel("time (ps)")
+    axes["total"].margins(y=0.35)
     axes["total"].legend(loc="upper right", ncols=2, fontsize="small")
     axes["molecule"].imshow(imread(molecule))
     axes["molecule"].set_title("fragments")

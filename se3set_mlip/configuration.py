@@ -48,7 +48,7 @@ def _check_value(annotation: Any, value: Any, where: str) -> Any:
             return float(value)  # YAML reads 1e-3 as a string
         except ValueError:
             pass
-    plain = annotation if isinstance(annotation, type) else typing.get_origin(annotation)
+    plain = typing.get_origin(annotation) or annotation
     boolean_for_number = isinstance(value, bool) and plain in (int, float)
     if isinstance(plain, type) and (boolean_for_number or not isinstance(value, plain)):
         raise ConfigError(

@@ -37,11 +37,12 @@ class ModelConfig:
     radial_basis
         ``"exponential_normal"`` or ``"gaussian"``.
     radial_envelope
-        ``"polynomial"`` (smooth) or ``"cosine"`` (published); the Gaussian basis has none.
+        ``"none"``, ``"polynomial"`` or ``"cosine"`` (published), see :mod:`.radial`; the Gaussian
+        basis has none.
     n_radial
         Number of radial basis functions.
     radial_range_angstrom
-        Distance at which the exponential-normal basis vanishes; length scale of the Gaussian one.
+        Length scale of the radial basis; an envelope vanishes there.
     radial_hidden
         Hidden widths of the radial networks.
     norm
@@ -64,7 +65,7 @@ class ModelConfig:
     n_layers: int = 2
     n_heads: int = 4
     radial_basis: str = "exponential_normal"
-    radial_envelope: str = "polynomial"
+    radial_envelope: str = "none"
     n_radial: int = 24
     radial_range_angstrom: float = 9.0
     radial_hidden: tuple[int, ...] = (32, 32)
@@ -86,9 +87,10 @@ class ModelConfig:
             raise ConfigError(
                 f"radial_basis = {self.radial_basis!r}, expected 'exponential_normal' or 'gaussian'"
             )
-        if self.radial_envelope not in ("polynomial", "cosine"):
+        if self.radial_envelope not in ("none", "polynomial", "cosine"):
             raise ConfigError(
-                f"radial_envelope = {self.radial_envelope!r}, expected 'polynomial' or 'cosine'"
+                f"radial_envelope = {self.radial_envelope!r}, expected 'none', 'polynomial' or "
+                "'cosine'"
             )
         if self.norm not in ("joint", "per_irrep"):
             raise ConfigError(f"norm = {self.norm!r}, expected 'joint' or 'per_irrep'")

@@ -8,8 +8,9 @@ Two bases, as in the published network:
   normal densities of ``a d / range + b`` with learned means and widths; it has no envelope.
 
 The published envelope is the cosine ``(1 + cos(pi d / range)) / 2``, whose second derivative jumps
-at the range. The default here is ``(1 - (d / range)^2)^4``, three times differentiable. Distances
-are in Å.
+at the range; ``(1 - (d / range)^2)^4`` is three times differentiable. Memberships already end every
+interaction, so the default is no envelope: the functions then level off at long distances by
+themselves. Distances are in Å.
 """
 
 import math
@@ -40,16 +41,16 @@ class ExponentialNormalBasis(torch.nn.Module):
     n_basis
         How many functions.
     range_angstrom
-        Distance at which all functions vanish.
+        Length scale, and the distance at which an envelope vanishes.
     envelope
-        ``"polynomial"`` (smooth) or ``"cosine"`` (published).
+        ``"none"``, ``"polynomial"`` or ``"cosine"`` (published).
     """
 
     def __init__(self, n_basis: int, range_angstrom: float, *, envelope: str) -> None:
         super().__init__()
         self.range_angstrom = range_angstrom
         self.alpha = 5.0 / range_angstrom
-        self.cosine = envelope == "cosine"
+        self.envelope = envelope
         first = math.exp(-range_angstrom * self.alpha)
         self.means = torch.nn.Parameter(torch.linspace(first, 1.0, n_basis))
         width = (2.0 / n_basis * (1.0 - first)) ** -2
@@ -57,10 +58,14 @@ class ExponentialNormalBasis(torch.nn.Module):
 
     def forward(self, distance: torch.Tensor) -> torch.Tensor:
         """Map distances (n,) in Å to basis values (n, n_basis)."""
-        x = distance / self.range_angstrom
-        envelope = cosine_envelope(x) if self.cosine else polynomial_envelope(x)
         position = torch.exp(-self.alpha * distance).unsqueeze(1) - self.means
-        return envelope.unsqueeze(1) * torch.exp(-self.betas * position.pow(2))
+        values = torch.exp(-self.betas * position.pow(2))
+        x = distance / self.range_angstrom
+        if self.envelope == "cosine":
+            values = values * cosine_envelope(x).unsqueeze(1)
+        elif self.envelope == "polynomial":
+            values = values * polynomial_envelope(x).unsqueeze(1)
+        return values
 
 
 class GaussianBasis(torch.nn.Module):

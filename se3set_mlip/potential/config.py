@@ -33,7 +33,7 @@ class PotentialConfig:
         if smooth and cosine and self.model.radial_basis == "exponential_normal":
             raise ConfigError(
                 "radial_envelope = 'cosine' has a jump in its second derivative and does not go "
-                "with membership = 'smooth'; use radial_envelope = 'polynomial'"
+                "with membership = 'smooth'; use radial_envelope = 'none'"
             )
 
     @property

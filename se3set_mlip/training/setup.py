@@ -82,13 +82,18 @@ def _load_weights(
     """Take weights, reference energies and energy scale from the initial model."""
     path = str(config.run.initial_model)
     initial = load_checkpoint(path)
-    if initial.config != config.potential:
+    try:
+        if initial.elements != config.potential.model.elements:
+            raise RuntimeError(f"it knows the elements {list(initial.elements)}")
+        module.load_state_dict(initial.module.state_dict())
+    except RuntimeError as error:
         raise ConfigError(
-            f"run.initial_model {path} has other settings than potential: {initial.config}; copy "
-            "its settings, or start from random weights"
-        )
-    module.load_state_dict(initial.module.state_dict())
+            f"run.initial_model {path} has other settings than potential: {error}; copy "
+            f"its settings ({initial.config}), or start from random weights"
+        ) from error
     echo(f"weights, reference energies and energy scale taken from {path}")
+    if initial.config != config.potential:
+        echo(f"its settings were others, of which the weights know nothing: {initial.config}")
 
 
 def _device(name: str) -> torch.device:

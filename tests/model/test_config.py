@@ -17,7 +17,7 @@ from se3set_mlip.model.config import ModelConfig
         ({"irreps": "8x1o"}, "begin with even scalars"),
         ({"irreps_final": "8x0e+2x1o"}, "even scalars only"),
         ({"radial_basis": "bessel"}, "'exponential_normal' or 'gaussian'"),
-        ({"radial_envelope": "none"}, "'polynomial' or 'cosine'"),
+        ({"radial_envelope": "sine"}, "'none', 'polynomial' or 'cosine'"),
         ({"norm": "batch"}, "'joint' or 'per_irrep'"),
         ({"n_layers": 0}, "n_layers = 0 must be positive"),
         ({"lmax": -1}, "must not be negative"),

@@ -203,6 +203,13 @@ def test_radial_bases_by_their_formulas():
     assert torch.allclose(gaussian(distance)[:, k], normal.log_prob(distance / 5.0).exp())
 
 
+def test_the_basis_without_envelope_levels_off():
+    basis = ExponentialNormalBasis(6, 5.0, envelope="none")
+    far = basis(torch.tensor([30.0, 60.0])).detach()
+    assert torch.allclose(far[0], far[1], atol=1e-9)
+    assert torch.allclose(far[0], torch.exp(-basis.betas * basis.means.pow(2)).detach())
+
+
 def test_radial_network_needs_a_hidden_layer():
     with pytest.raises(ConfigError, match="radial_hidden is empty"):
         RadialNetwork(8, (), 4)

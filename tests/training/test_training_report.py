@@ -207,6 +207,7 @@ def test_a_run_can_start_from_a_trained_model(make_config, tmp_path):
         train(make_config(run=run, potential=potential), echo=quiet)
     said: list[str] = []  # settings without weights may change, and it is said
     potential = {"hypergraph": {"cutoff_angstrom": 4.5}}
+    run["output_dir"] = str(tmp_path / "fourth")
     train(make_config(optimizer=one_step, run=run, potential=potential), echo=said.append)
     assert any("its settings were others" in line for line in said)
 

@@ -132,16 +132,16 @@ class BoundPotential(nn.Module):
         particles = self.particles  # TorchScript narrows the types of local variables only
         if particles is not None:
             positions = positions.index_select(0, particles)
-        # float32 has few digits far from the origin, and only differences matter.
+        # float32 has few digits far from the origin, and only differences matter. The same steps as
+        # for every other engine (potential.inputs), so that short floats round alike.
+        positions = positions - positions.detach().mean(dim=0)
         cell = self.no_cell
         if self.periodic:
             assert boxvectors is not None, "this potential is periodic: pass the box vectors"
             box = boxvectors.detach()
             fractional = positions.detach() @ torch.linalg.inv(box)
-            positions = positions - torch.floor(fractional) @ box
+            positions = positions - torch.round(fractional) @ box
             cell = (box * self.nanometer).to(self.dtype).unsqueeze(0)
-        else:
-            positions = positions - positions[0].detach()
         system = System(
             numbers=self.numbers,
             positions=(positions * self.nanometer).to(self.dtype),

@@ -1,8 +1,9 @@
 """What is under test: any ASE calculator, or a potential of this package, which can do more.
 
-Checks take a subject and specimens (atoms with the bonds they are held to). A calculator gives energies and forces one by
-one; a potential is evaluated in batches, knows where its memberships change, and lets its
-candidate skin be set. Energies in eV, forces in eV/Å, stress in eV/Å^3 (ASE's sign).
+Checks take a subject and specimens (atoms with the bonds they are held to). A calculator gives
+energies and forces one by one; a potential is evaluated in batches, knows where its memberships
+change, and lets its candidate skin be set. Energies in eV, forces in eV/Å, stress in eV/Å^3 (ASE's
+sign).
 """
 
 from collections.abc import Sequence

@@ -22,18 +22,24 @@ class ModelConfig:
     ----------
     elements
         Atomic numbers that the network knows, ascending.
+    interaction
+        ``"attention"`` (published, :mod:`.se3set`) or ``"density"`` (:mod:`.density`).
     irreps
-        Irreps of atom and incidence features.
+        Irreps of atom features; with attention those of incidence features too.
+    irreps_density
+        Density only: irreps of what fragments gather, all with the same multiplicity.
+    fragment_update
+        Density only: whether what a fragment gathered passes a gated network of its own.
     irreps_final
         Irreps (even scalars) of the atom features after the last layer.
     irreps_head
-        Irreps of one attention head.
+        Attention only: irreps of one attention head.
     irreps_hidden
-        Irreps inside the feed-forward networks.
+        Attention only: irreps inside the feed-forward networks.
     lmax
         Highest degree of the spherical harmonics.
     n_layers, n_heads
-        Blocks, and attention heads in each.
+        Layers, and attention heads in each.
     radial_basis
         ``"exponential_normal"`` or ``"gaussian"``.
     radial_envelope
@@ -46,7 +52,7 @@ class ModelConfig:
     radial_hidden
         Hidden widths of the radial networks.
     norm
-        ``"joint"`` (well behaved at sites of high symmetry) or ``"per_irrep"`` (published); see
+        Attention only: ``"joint"`` (well behaved at sites of high symmetry) or ``"per_irrep"`` (published); see
         :mod:`.norm`.
     average_sources
         Average number of sources of an incidence; normalises sums over sources.
@@ -57,7 +63,10 @@ class ModelConfig:
     """
 
     elements: tuple[int, ...]
+    interaction: str = "attention"
     irreps: str = "32x0e+16x1o+8x2e"
+    irreps_density: str = "32x0e+32x1o+32x2e"
+    fragment_update: bool = True
     irreps_final: str = "32x0e"
     irreps_head: str = "8x0e+4x1o+2x2e"
     irreps_hidden: str = "48x0e+24x1o+12x2e"
@@ -83,6 +92,10 @@ class ModelConfig:
                 f"elements = {self.elements} must be atomic numbers, 1 to {len(SYMBOLS) - 1}"
             )
         self._check_irreps()
+        if self.interaction not in ("attention", "density"):
+            raise ConfigError(
+                f"interaction = {self.interaction!r}, expected 'attention' or 'density'"
+            )
         if self.radial_basis not in ("exponential_normal", "gaussian"):
             raise ConfigError(
                 f"radial_basis = {self.radial_basis!r}, expected 'exponential_normal' or 'gaussian'"
@@ -98,7 +111,7 @@ class ModelConfig:
 
     def _check_irreps(self) -> None:
         """Refuse irreps that are not in layout form or of another kind than needed."""
-        for name in ("irreps", "irreps_final", "irreps_head", "irreps_hidden"):
+        for name in ("irreps", "irreps_final", "irreps_head", "irreps_hidden", "irreps_density"):
             text = getattr(self, name)
             try:
                 irreps = o3.Irreps(text)
@@ -111,6 +124,12 @@ class ModelConfig:
                 raise ConfigError(f"{name} = {text!r} must begin with even scalars, e.g. '16x0e'")
         if o3.Irreps(self.irreps_final).lmax != 0 or len(o3.Irreps(self.irreps_final)) != 1:
             raise ConfigError(f"irreps_final = {self.irreps_final!r} must be even scalars only")
+        density = o3.Irreps(self.irreps_density)
+        if len({mul for mul, _ in density}) != 1:
+            raise ConfigError(
+                f"irreps_density = {self.irreps_density!r} must have one multiplicity for all, e.g. "
+                "'32x0e+32x1o'"
+            )
 
     def _check_numbers(self) -> None:
         """Refuse numbers out of range."""

@@ -28,6 +28,14 @@ def polynomial_envelope(x: torch.Tensor) -> torch.Tensor:
     return (1.0 - x * x).clamp(min=0.0).pow(4)
 
 
+def flat_envelope(x: torch.Tensor) -> torch.Tensor:
+    """Return an envelope that stays near 1 longer, is 0 from x = 1 on, three times differentiable.
+
+    ``c(x) = (1 - x^4)^4`` for x < 1; 0.77 in the middle.
+    """
+    return (1.0 - x.pow(4)).clamp(min=0.0).pow(4)
+
+
 def cosine_envelope(x: torch.Tensor) -> torch.Tensor:
     """Return ``(1 + cos(pi x)) / 2`` for x < 1, else 0; once differentiable."""
     return 0.5 * (torch.cos(math.pi * x) + 1.0) * (x < 1.0).to(x.dtype)

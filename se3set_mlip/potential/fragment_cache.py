@@ -6,13 +6,16 @@ come. A structure that is too distorted for its bonds to be found takes the frag
 it, if all bonds of that are shorter than 1.6 times the sum of covalent radii.
 """
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from se3set_mlip.errors import InputError, TopologyError
 from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig, fragment
-from se3set_mlip.topology.coordinates import bonded_pairs
+from se3set_mlip.topology.arrays import three_flags
+from se3set_mlip.topology.coordinates import as_numbers, bonded_pairs
+from se3set_mlip.topology.geometry import as_positions
 from se3set_mlip.topology.molecule import Topology
 
 
@@ -28,15 +31,39 @@ def total_charge(atoms: Any) -> int:
     if value is None:
         value = float(np.sum(atoms.get_initial_charges()))
     try:
-        charge = float(value)
+        # Text and bools are no charges, even where Python makes numbers of them.
+        charge = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.5
         whole = round(charge)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):  # NaN, infinity, a huge int
         charge, whole = 0.5, 0
     if abs(charge - whole) > 1e-6:
         raise InputError(
-            f"the charge of the structure is {value}, not a whole number; set atoms.info['charge']"
+            f"the charge of the structure is {value!r:.40}, not a whole number; set atoms.info['charge']"
         )
     return whole
+
+
+def stated_topology(atoms: Any) -> Topology | None:
+    """Return the chemistry that a structure states in ``info["mapped_smiles"]``, or None.
+
+    A SMILES string in which every atom, hydrogens included, has a map number: its place among the
+    atoms, from 1 on. So structures whose bonds cannot be perceived (radicals, broken bonds) have a
+    topology nevertheless.
+
+    Raises
+    ------
+    TopologyError
+        If the string cannot be read or atoms lack map numbers.
+    """
+    smiles = atoms.info.get("mapped_smiles")
+    if smiles is None:
+        return None
+    if not isinstance(smiles, str) or ":" not in smiles:
+        raise TopologyError(
+            f"atoms.info['mapped_smiles'] = {smiles!r} has no map numbers; write one for every "
+            "atom, e.g. '[C:1]([H:2])([H:3])([H:4])[H:5]', or remove it"
+        )
+    return Topology.from_smiles(smiles)
 
 
 class FragmentCache:
@@ -62,7 +89,8 @@ class FragmentCache:
             An ASE ``Atoms`` (or alike: numbers, positions, cell, pbc, info). ``info["charge"]`` is
             used; without it the structure is taken as neutral.
         topology
-            The chemistry, where the caller knows it; else it is perceived from coordinates.
+            The chemistry, where the caller knows it; else what the structure states in
+            ``info["mapped_smiles"]``; else it is perceived from coordinates.
 
         Raises
         ------
@@ -71,10 +99,12 @@ class FragmentCache:
         InputError
             If ``topology`` is of other atoms, or the coordinates cannot be right.
         """
-        numbers = np.asarray(atoms.numbers, dtype=np.int64)
-        positions = np.asarray(atoms.positions, dtype=np.float64)
-        pbc = tuple(bool(flag) for flag in atoms.pbc)
-        cell = np.asarray(atoms.cell, dtype=np.float64) if any(pbc) else None
+        numbers = as_numbers(atoms.numbers)
+        positions = as_positions(atoms.positions, len(numbers))
+        pbc = tuple(three_flags(atoms.pbc, what="pbc").tolist())
+        cell = np.asarray(atoms.cell) if any(pbc) else None
+        if topology is None:
+            topology = stated_topology(atoms)
         if topology is not None:
             return self._of_topology(topology, numbers, positions, cell, pbc)
 

@@ -12,6 +12,7 @@ import torch
 
 from se3set_mlip.hypergraph.build import HypergraphBuilder
 from se3set_mlip.hypergraph.hypergraph import System, moved
+from se3set_mlip.model.density import DensityNetwork
 from se3set_mlip.model.se3set import SE3Set
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.derivatives import gradients, strained
@@ -50,7 +51,8 @@ class PotentialModule(torch.nn.Module):
     def __init__(self, config: PotentialConfig, *, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         self.builder = HypergraphBuilder(config.hypergraph, config.fragmentation)
-        self.network = SE3Set(config.model).to(dtype)
+        networks = {"attention": SE3Set, "density": DensityNetwork}
+        self.network = networks[config.model.interaction](config.model).to(dtype)
         self.register_buffer("reference_energies", torch.zeros(119, dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 

@@ -35,7 +35,7 @@ def training_config_from_dict(
     values = dict(values) if isinstance(values, Mapping) else values
     if isinstance(values, dict) and isinstance(values.get("data"), Mapping):
         data = dict(values["data"])
-        for name in ("train_files", "validation_files", "test_files"):
+        for name in ("train_files", "auxiliary_files", "validation_files", "test_files"):
             if isinstance(data.get(name), str):
                 data[name] = [data[name]]
         values["data"] = data
@@ -55,6 +55,7 @@ def _with_absolute_paths(config: TrainingConfig, folder: Path) -> TrainingConfig
     data = replace(
         config.data,
         train_files=tuple(map(resolve, config.data.train_files)),
+        auxiliary_files=tuple(map(resolve, config.data.auxiliary_files)),
         validation_files=tuple(map(resolve, config.data.validation_files)),
         test_files=tuple(map(resolve, config.data.test_files)),
         reference_energies=references,

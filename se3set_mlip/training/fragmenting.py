@@ -13,7 +13,7 @@ import numpy as np
 
 from se3set_mlip.errors import Se3SetError, TopologyError
 from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig
-from se3set_mlip.potential.fragment_cache import FragmentCache, total_charge
+from se3set_mlip.potential.fragment_cache import FragmentCache, stated_topology, total_charge
 from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.training.datasets import Frame
 
@@ -100,7 +100,7 @@ def _perceive(frame: Frame, cache: FragmentCache) -> Fragmentation | TopologyErr
     """Return the fragments of one structure by its own bonds, or why there are none."""
     atoms = frame.atoms
     try:
-        topology = Topology.from_coordinates(
+        topology = stated_topology(atoms) or Topology.from_coordinates(
             np.asarray(atoms.numbers), atoms.positions, total_charge(atoms), **_box(atoms)
         )
         return cache.find(atoms, topology=topology)

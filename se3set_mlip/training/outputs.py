@@ -41,7 +41,8 @@ _FREE_TO_CHANGE = {
         "checkpoint_every_steps",
     ),
     "optimizer": ("max_wall_time_minutes",),
-    "data": ("train_files", "validation_files", "test_files"),  # their hashes are compared
+    # their hashes are compared
+    "data": ("train_files", "auxiliary_files", "validation_files", "test_files"),
 }
 
 

@@ -73,6 +73,7 @@ def load_data(config: TrainingConfig, *, echo: Callable[[str], None]) -> Trainin
         return kept
 
     training_files = read(settings.train_files)
+    auxiliary_files = read(settings.auxiliary_files)
     validation_files = read(settings.validation_files)
     test_files = read(settings.test_files)
     training, validation = _training_and_validation(
@@ -80,15 +81,16 @@ def load_data(config: TrainingConfig, *, echo: Callable[[str], None]) -> Trainin
         usable([frame for file in training_files for frame in file.frames]),
         usable([frame for file in validation_files for frame in file.frames]),
     )
+    auxiliary = usable([frame for file in auxiliary_files for frame in file.frames])
     data = TrainingData(
-        training=training,
+        training=(*training, *auxiliary),
         validation=validation,
         test={
             name: usable(file.frames)
             for name, file in zip(_part_names(settings.test_files), test_files, strict=True)
         },
         isolated_atoms=tuple(atom for file in training_files for atom in file.isolated_atoms),
-        files=(*training_files, *validation_files, *test_files),
+        files=(*training_files, *auxiliary_files, *validation_files, *test_files),
         left_out=tuple(left_out),
     )
     _check_labels(data, config.loss, missing=settings.missing_labels)
@@ -97,7 +99,7 @@ def load_data(config: TrainingConfig, *, echo: Callable[[str], None]) -> Trainin
     if left_out:
         echo(f"{len(left_out)} structures left out, whose bonds cannot be perceived: {left_out[0]}")
     echo(
-        f"{len(training)} structures for training, {len(validation)} for validation, "
+        f"{len(data.training)} structures for training, {len(validation)} for validation, "
         f"{sum(map(len, data.test.values()))} for test"
     )
     return data

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from e3nn import o3
 from rdkit import Chem
 
 import se3set_mlip as s3
@@ -49,17 +50,20 @@ def make_potential() -> MakePotential:
         lmax: int = 2,
         basis: str = "exponential_normal",
         norm: str = "joint",
+        interaction: str = "attention",
         skin: float = 0.0,
         scale: float = 1.3,
         dtype: torch.dtype = torch.float64,
     ) -> Potential:
-        key = (preset, membership, seed, lmax, basis, norm, skin, scale, dtype)
+        key = (preset, membership, seed, lmax, basis, norm, interaction, skin, scale, dtype)
         if key not in made:
             l2 = lmax > 1
             config = PotentialConfig(
                 model=ModelConfig(
                     elements=(1, 6, 7, 8),
+                    interaction=interaction,
                     irreps="8x0e+4x1o+2x2e" if l2 else "8x0e+4x1o",
+                    irreps_density="+".join(f"6x{o3.Irrep(l, (-1) ** l)}" for l in range(lmax + 1)),
                     irreps_final="8x0e",
                     irreps_head="4x0e+2x1o+1x2e" if l2 else "4x0e+2x1o",
                     irreps_hidden="12x0e+6x1o+3x2e" if l2 else "12x0e+6x1o",

@@ -1,0 +1,73 @@
+"""Write the curves of the diatomics of H, C and O: python benchmarks/acetylacetone/diatomics.py
+
+A potential learned from one molecule says nothing about two bare atoms. These frames, with forces
+only, give it the shape that such a pair has: a wall, one minimum, and no force far apart. They are
+Morse curves
+
+    V(r) = D_e ((1 - exp(-a (r - r_e)))^2 - 1),    a = omega_e sqrt(mu / (2 D_e))
+
+with the spectroscopic constants of the ground states: r_e and omega_e from K. P. Huber and
+G. Herzberg, Constants of Diatomic Molecules (1979), as in the NIST Chemistry WebBook; D_e is D_0
+from there plus half of omega_e. Forces beyond 50 eV/Å are left at 50: a wall need not be exact.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import ase.io
+import numpy as np
+from ase import Atoms, units
+from ase.data import atomic_masses, atomic_numbers
+
+LARGEST_FORCE = 50.0  # eV/Å
+FILE = Path(__file__).parent / "data" / "diatomics.xyz"
+
+
+class Diatomic(NamedTuple):
+    """Spectroscopic constants of one ground state."""
+
+    symbols: tuple[str, str]
+    smiles: str
+    distance: float  # r_e, Å
+    dissociation: float  # D_0, eV
+    wavenumber: float  # omega_e, 1/cm
+
+
+DIATOMICS = (
+    Diatomic(("H", "H"), "[H:1][H:2]", 0.74144, 4.47813, 4401.21),
+    Diatomic(("C", "H"), "[C:1][H:2]", 1.1199, 3.465, 2858.5),
+    Diatomic(("O", "H"), "[O:1][H:2]", 0.96966, 4.392, 3737.76),
+    Diatomic(("C", "C"), "[C:1]=[C:2]", 1.24253, 6.21, 1854.71),
+    Diatomic(("C", "O"), "[C:1]=[O:2]", 1.128323, 11.09, 2169.81),
+    Diatomic(("O", "O"), "[O:1]=[O:2]", 1.20752, 5.116, 1580.19),
+)
+
+
+def force(diatomic: Diatomic, distances: np.ndarray) -> np.ndarray:
+    """Return -dV/dr in eV/Å at distances in Å."""
+    first, second = (atomic_masses[atomic_numbers[s]] for s in diatomic.symbols)
+    reduced_mass = first * second / (first + second)  # u
+    quantum = diatomic.wavenumber * units.invcm  # hbar omega, eV
+    depth = diatomic.dissociation + 0.5 * quantum
+    hbar = units._hbar * units.J * units.s  # eV times ASE's unit of time
+    a = quantum / hbar * np.sqrt(reduced_mass / (2.0 * depth))  # 1/Å
+    x = np.exp(-a * (distances - diatomic.distance))
+    return np.clip(2.0 * depth * a * x * (x - 1.0), -LARGEST_FORCE, LARGEST_FORCE)
+
+
+def frames() -> list[Atoms]:
+    """Return all structures with their forces."""
+    distances = np.concatenate([np.arange(0.45, 2.5, 0.05), np.arange(2.5, 6.3, 0.2)])
+    made = []
+    for diatomic in DIATOMICS:
+        for distance, value in zip(distances, force(diatomic, distances), strict=True):
+            atoms = Atoms(diatomic.symbols, [[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
+            atoms.arrays["REF_forces"] = np.array([[0.0, 0.0, -value], [0.0, 0.0, value]])
+            atoms.info["mapped_smiles"] = diatomic.smiles
+            made.append(atoms)
+    return made
+
+
+if __name__ == "__main__":
+    ase.io.write(FILE, frames(), format="extxyz")
+    print(f"{len(frames())} structures in {FILE}")

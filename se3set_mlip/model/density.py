@@ -1,0 +1,281 @@
+"""The density interaction: many-body terms from products at incidences and atoms, not from depth.
+
+The heavy work sits on incidences and atoms, of which there are several times fewer than pairs. The
+products follow the atomic cluster expansion as MACE uses it (arXiv 2206.07697), on the hypergraph of
+SE3Set (arXiv 2405.16511). One layer, for atom features x_v, fragments f and their sources u:
+
+1. pair:       ``p = R(r) Y(r_u - r_v) (W x_u)``, channel by channel;
+2. incidence:  ``A_fv = sum_u p``, one linear map, then a gated update of what was gathered;
+3. atom:       ``A_v = sum_f w(f, v) A_fv``; products ``A_v A_v`` and ``A_v A_v A_v``; their linear
+               maps and an element-wise map of x_v are the new x_v;
+4. read-out of an energy from the scalars of every layer.
+
+Radial weights R vanish at the radial range with three derivatives, memberships w with theirs; there
+is no softmax and no layer norm of features, so nothing divides by what may become small.
+"""
+
+import torch
+from e3nn import o3
+from e3nn.math import normalize2mom
+
+from se3set_mlip.hypergraph.hypergraph import Hypergraph
+from se3set_mlip.model.attention import segment_sum
+from se3set_mlip.model.block import FeedForward, Unchanged, add
+from se3set_mlip.model.config import ModelConfig
+from se3set_mlip.model.linear import EquivariantLinear, layout
+from se3set_mlip.model.radial import RadialNetwork, flat_envelope, make_radial_basis
+from se3set_mlip.model.tensor_product import EdgeCoupling, EdgeProduct, coupling, product_paths
+
+
+class ChannelProduct(torch.nn.Module):
+    """All couplings of two features with equal channels, channel by channel, in one matrix product.
+
+    Parameters
+    ----------
+    irreps_in
+        Irreps of both operands, all with the same multiplicity.
+    irreps_out
+        Irreps that the product may produce.
+    """
+
+    table: torch.Tensor
+
+    def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> None:
+        super().__init__()
+        channels = irreps_in[0].mul
+        kept = [ir for _, ir in irreps_out]
+        paths = [p for p in product_paths(irreps_in, irreps_in, irreps_out) if p.ir_out in kept]
+        starts = [0]
+        for _, ir in irreps_in:
+            starts.append(starts[-1] + ir.dim)
+        size = starts[-1]
+        self.dims: list[int] = []
+        self.counts: list[int] = []
+        blocks: list[torch.Tensor] = []
+        outputs: list[tuple[int, o3.Irrep]] = []
+        for _, ir in irreps_out:
+            mine = [path for path in paths if path.ir_out == ir]
+            block = torch.zeros(ir.dim, len(mine), size, size, dtype=torch.float64)
+            for k, path in enumerate(mine):
+                first, second = irreps_in[path.i_in].ir, irreps_in[path.i_edge].ir
+                a, b = starts[path.i_in], starts[path.i_edge]
+                block[:, k, a : a + first.dim, b : b + second.dim] = coupling(
+                    first, second, ir
+                ).permute(2, 0, 1)
+            self.dims.append(ir.dim)
+            self.counts.append(len(mine))
+            outputs.append((len(mine) * channels, ir))
+            blocks.append(block.reshape(-1, size * size))
+        self.irreps_out = layout(o3.Irreps(outputs))
+        self.register_buffer("table", torch.cat(blocks), persistent=False)
+
+    def forward(self, x: list[torch.Tensor], y: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Couple ``[(n, 2l+1, mul)]`` with ``[(n, 2l+1, mul)]``; paths become channels."""
+        first, second = torch.cat(x, dim=1), torch.cat(y, dim=1)  # (n, sum of 2l+1, mul)
+        n, size, mul = first.shape
+        outer = (first.unsqueeze(2) * second.unsqueeze(1)).reshape(n, size * size, mul)
+        rows = torch.matmul(self.table, outer)
+        out: list[torch.Tensor] = []
+        start = 0
+        for k, dim in enumerate(self.dims):
+            stop = start + dim * self.counts[k]
+            out.append(rows[:, start:stop].reshape(n, dim, self.counts[k] * mul))
+            start = stop
+        return out
+
+
+class ElementLinear(torch.nn.Module):
+    """Linear map of features with weights of its own for each element.
+
+    Parameters
+    ----------
+    irreps_in, irreps_out
+        Irreps in layout form.
+    n_elements
+        How many elements.
+    """
+
+    def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps, n_elements: int) -> None:
+        super().__init__()
+        wide = o3.Irreps([(mul * n_elements, ir) for mul, ir in irreps_out])
+        self.linear = EquivariantLinear(irreps_in, wide, bias=False)
+        self.n_elements = n_elements
+
+    def forward(self, x: list[torch.Tensor], element: torch.Tensor) -> list[torch.Tensor]:
+        """Map ``[(n, 2l+1, mul_in)]`` with element indices (n,)."""
+        out: list[torch.Tensor] = []
+        for value in self.linear(x):
+            n, dim, mul = value.shape
+            parts = value.view(n, dim, self.n_elements, mul // self.n_elements)
+            index = element.view(n, 1, 1, 1).expand(n, dim, 1, parts.shape[3])
+            out.append(parts.gather(2, index).squeeze(2))
+        return out
+
+
+class DensityLayer(torch.nn.Module):
+    """One layer: steps 1 to 3 of the module's docstring.
+
+    Parameters
+    ----------
+    irreps_in, irreps_out
+        Irreps of the atom features before and after.
+    irreps_density
+        Irreps of the densities, all with the same multiplicity.
+    edge_coupling
+        Gives the paths of the product of x with directions.
+    config
+        Radial widths, averages, and whether fragments update what they gathered.
+    """
+
+    def __init__(
+        self,
+        irreps_in: o3.Irreps,
+        irreps_out: o3.Irreps,
+        irreps_density: o3.Irreps,
+        *,
+        edge_coupling: EdgeCoupling,
+        config: ModelConfig,
+    ) -> None:
+        super().__init__()
+        n_elements = len(config.elements)
+        self.from_source = EquivariantLinear(irreps_in, irreps_in, bias=False)
+        self.product = EdgeProduct(edge_coupling, internal_weights=False)
+        self.radial = RadialNetwork(config.n_radial, config.radial_hidden, self.product.n_weights)
+        self.gather = EquivariantLinear(self.product.irreps_out, irreps_density)
+        self.update = (
+            FeedForward(irreps_density, irreps_density, irreps_density)
+            if config.fragment_update
+            else Unchanged()
+        )
+        self.updates = config.fragment_update
+        self.by_element = ElementLinear(irreps_density, irreps_density, n_elements)
+        self.partner = EquivariantLinear(irreps_density, irreps_density, bias=False)
+        self.square = ChannelProduct(irreps_density, irreps_density)
+        self.square_linear = EquivariantLinear(self.square.irreps_out, irreps_density, bias=False)
+        self.cube = ChannelProduct(irreps_density, irreps_out)
+        self.out_first = EquivariantLinear(irreps_density, irreps_out)
+        self.out_second = ElementLinear(irreps_density, irreps_out, n_elements)
+        self.out_third = ElementLinear(self.cube.irreps_out, irreps_out, n_elements)
+        self.residual = ElementLinear(irreps_in, irreps_out, n_elements)
+        self.source_scale = config.average_sources**-0.5
+        self.incidence_scale = config.average_incidences**-0.5
+
+    def forward(
+        self,
+        x: list[torch.Tensor],
+        element: torch.Tensor,
+        matrices: list[torch.Tensor],
+        basis: torch.Tensor,
+        envelope: torch.Tensor,
+        hypergraph: Hypergraph,
+    ) -> list[torch.Tensor]:
+        """Return the new atom features ``[(n_atoms, 2l+1, mul)]``."""
+        n_atoms = hypergraph.numbers.shape[0]
+        n_incidences = hypergraph.incidence_atom.shape[0]
+
+        # 1. Pairs
+        source = self.from_source(x)
+        message = [part.index_select(0, hypergraph.pair_source) for part in source]
+        weights = self.radial(basis) * (envelope * self.source_scale).unsqueeze(1)
+        products = self.product(message, matrices, weights)
+
+        # 2. Incidences
+        density = self.gather(
+            [segment_sum(part, hypergraph.pair_incidence, n_incidences) for part in products]
+        )
+        if self.updates:
+            density = add(density, self.update(density))
+
+        # 3. Atoms
+        w = (hypergraph.incidence_weight * self.incidence_scale).view(-1, 1, 1)
+        total = self.by_element(
+            [segment_sum(part * w, hypergraph.incidence_atom, n_atoms) for part in density], element
+        )
+        partner = self.partner(total)
+        square = self.square_linear(self.square(total, partner))
+        out = add(self.out_first(total), self.out_second(square, element))
+        out = add(out, self.out_third(self.cube(square, partner), element))
+        out = add(out, self.residual(x, element))
+        return [0.5 * part for part in out]  # four terms of unit variance
+
+
+class DensityNetwork(torch.nn.Module):
+    """The network with the density interaction: hypergraph -> atomic energies in network units.
+
+    Parameters
+    ----------
+    config
+        Settings; see :class:`ModelConfig`.
+    """
+
+    element_index: torch.Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        irreps, irreps_final = o3.Irreps(config.irreps), o3.Irreps(config.irreps_final)
+        irreps_density = o3.Irreps(config.irreps_density)
+        irreps_sh = o3.Irreps.spherical_harmonics(config.lmax)
+        scalars = o3.Irreps([(irreps[0].mul, o3.Irrep("0e"))])
+        n_elements = len(config.elements)
+        element_index = torch.full((119,), -1, dtype=torch.int64)
+        element_index[list(config.elements)] = torch.arange(n_elements)
+        self.register_buffer("element_index", element_index, persistent=False)
+
+        self.harmonics = o3.SphericalHarmonics(irreps_sh, normalize=True, normalization="component")
+        self.radial_range = config.radial_range_angstrom
+        self.radial_basis = make_radial_basis(
+            config.radial_basis,
+            config.n_radial,
+            config.radial_range_angstrom,
+            envelope=config.radial_envelope,
+        )
+        self.embedding = torch.nn.Parameter(torch.randn(n_elements, scalars.dim))
+        self.couplings = torch.nn.ModuleList(
+            EdgeCoupling(irreps_in, irreps_sh, irreps_density)
+            for irreps_in in ([scalars, irreps] if config.n_layers > 1 else [scalars])
+        )
+        layers = []
+        read_outs = []
+        for k in range(config.n_layers):
+            irreps_out = irreps_final if k == config.n_layers - 1 else irreps
+            layers.append(
+                DensityLayer(
+                    scalars if k == 0 else irreps,
+                    irreps_out,
+                    irreps_density,
+                    edge_coupling=self.couplings[min(k, 1)],
+                    config=config,
+                )
+            )
+            if k < config.n_layers - 1:
+                read_outs.append(EquivariantLinear(scalars, o3.Irreps("1x0e")))
+        self.layers = torch.nn.ModuleList(layers)
+        self.read_outs = torch.nn.ModuleList(read_outs)
+        self.head_hidden = EquivariantLinear(irreps_final, irreps_final)
+        self.head_out = EquivariantLinear(irreps_final, o3.Irreps("1x0e"))
+        self.silu_scale = float(normalize2mom(torch.nn.functional.silu).cst)
+        self.energy_scale = config.average_atoms**-0.5
+
+    def forward(self, hypergraph: Hypergraph) -> torch.Tensor:
+        """Return the energy of each atom in network units, (n_atoms,)."""
+        vector = hypergraph.pair_vector
+        distance = vector.pow(2).sum(dim=1).sqrt()
+        basis = self.radial_basis(distance)
+        envelope = flat_envelope(distance / self.radial_range) * hypergraph.pair_weight
+        harmonics = self.harmonics(vector)
+        element = self.element_index[hypergraph.numbers]
+        matrices: list[list[torch.Tensor]] = []
+        for coupling_module in self.couplings:
+            matrices.append(coupling_module(harmonics))
+
+        x = [self.embedding[element].unsqueeze(1)]
+        features: list[list[torch.Tensor]] = []
+        for k, layer in enumerate(self.layers):
+            x = layer(x, element, matrices[min(k, 1)], basis, envelope, hypergraph)
+            features.append(x)
+        hidden = torch.nn.functional.silu(self.head_hidden(x)[0]) * self.silu_scale
+        energy = self.head_out([hidden])[0]
+        for k, read_out in enumerate(self.read_outs):
+            energy = energy + read_out([features[k][0]])[0]
+        return energy.view(-1) * self.energy_scale

@@ -1,4 +1,4 @@
-"""Write the curves of the diatomics of H, C and O: python benchmarks/acetylacetone/diatomics.py
+"""Write the curves of the diatomics of H, C and O to ``data/diatomics.xyz``.
 
 A potential learned from one molecule says nothing about two bare atoms. These frames, with forces
 only, give it the shape that such a pair has: a wall, one minimum, and no force far apart. They are
@@ -49,8 +49,9 @@ def force(diatomic: Diatomic, distances: np.ndarray) -> np.ndarray:
     reduced_mass = first * second / (first + second)  # u
     quantum = diatomic.wavenumber * units.invcm  # hbar omega, eV
     depth = diatomic.dissociation + 0.5 * quantum
-    hbar = units._hbar * units.J * units.s  # eV times ASE's unit of time
-    a = quantum / hbar * np.sqrt(reduced_mass / (2.0 * depth))  # 1/Å
+    # omega in radians per unit of time of ASE, in which masses are in u and energies in eV
+    omega = 2.0 * np.pi * units._c * 100.0 * diatomic.wavenumber / units.s  # noqa: SLF001
+    a = omega * np.sqrt(reduced_mass / (2.0 * depth))  # 1/Å
     x = np.exp(-a * (distances - diatomic.distance))
     return np.clip(2.0 * depth * a * x * (x - 1.0), -LARGEST_FORCE, LARGEST_FORCE)
 

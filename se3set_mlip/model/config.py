@@ -52,8 +52,8 @@ class ModelConfig:
     radial_hidden
         Hidden widths of the radial networks.
     norm
-        Attention only: ``"joint"`` (well behaved at sites of high symmetry) or ``"per_irrep"`` (published); see
-        :mod:`.norm`.
+        Attention only: ``"joint"`` (well behaved at sites of high symmetry) or ``"per_irrep"``
+        (published); see :mod:`.norm`.
     average_sources
         Average number of sources of an incidence; normalises sums over sources.
     average_incidences
@@ -127,8 +127,8 @@ class ModelConfig:
         density = o3.Irreps(self.irreps_density)
         if len({mul for mul, _ in density}) != 1:
             raise ConfigError(
-                f"irreps_density = {self.irreps_density!r} must have one multiplicity for all, e.g. "
-                "'32x0e+32x1o'"
+                f"irreps_density = {self.irreps_density!r} must have one multiplicity for all, "
+                "e.g. '32x0e+32x1o'"
             )
 
     def _check_numbers(self) -> None:

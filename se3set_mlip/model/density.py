@@ -1,8 +1,8 @@
 """The density interaction: many-body terms from products at incidences and atoms, not from depth.
 
 The heavy work sits on incidences and atoms, of which there are several times fewer than pairs. The
-products follow the atomic cluster expansion as MACE uses it (arXiv 2206.07697), on the hypergraph of
-SE3Set (arXiv 2405.16511). One layer, for atom features x_v, fragments f and their sources u:
+products follow the atomic cluster expansion as MACE uses it (arXiv 2206.07697), on the hypergraph
+of SE3Set (arXiv 2405.16511). One layer, for atom features x_v, fragments f and their sources u:
 
 1. pair:       ``p = R(r) Y(r_u - r_v) (W x_u)``, channel by channel;
 2. incidence:  ``A_fv = sum_u p``, one linear map, then a gated update of what was gathered;
@@ -231,10 +231,11 @@ class DensityNetwork(torch.nn.Module):
             envelope=config.radial_envelope,
         )
         self.embedding = torch.nn.Parameter(torch.randn(n_elements, scalars.dim))
-        self.couplings = torch.nn.ModuleList(
+        couplings = [
             EdgeCoupling(irreps_in, irreps_sh, irreps_density)
             for irreps_in in ([scalars, irreps] if config.n_layers > 1 else [scalars])
-        )
+        ]
+        self.couplings = torch.nn.ModuleList(couplings)
         layers = []
         read_outs = []
         for k in range(config.n_layers):
@@ -244,7 +245,7 @@ class DensityNetwork(torch.nn.Module):
                     scalars if k == 0 else irreps,
                     irreps_out,
                     irreps_density,
-                    edge_coupling=self.couplings[min(k, 1)],
+                    edge_coupling=couplings[min(k, 1)],
                     config=config,
                 )
             )
@@ -267,7 +268,7 @@ class DensityNetwork(torch.nn.Module):
         element = self.element_index[hypergraph.numbers]
         matrices: list[list[torch.Tensor]] = []
         for coupling_module in self.couplings:
-            matrices.append(coupling_module(harmonics))
+            matrices.append(coupling_module(harmonics))  # noqa: PERF401 - TorchScript
 
         x = [self.embedding[element].unsqueeze(1)]
         features: list[list[torch.Tensor]] = []

@@ -46,7 +46,7 @@ class DataConfig:
     train_files: tuple[str, ...]
     """Extended-XYZ files (or others that ASE reads) with labelled structures."""
     auxiliary_files: tuple[str, ...] = ()
-    """More structures to train on, of which none is held out: bare pairs of atoms, strained bonds."""
+    """More structures to train on, none of them held out: bare pairs of atoms, strained bonds."""
     validation_files: tuple[str, ...] = ()
     test_files: tuple[str, ...] = ()
     """Evaluated once, at the end."""

@@ -87,9 +87,8 @@ def test_a_product_turns_with_its_operands_and_differs_between_paths():
     found = product(rotated(x, irreps, matrix), rotated(y, irreps, matrix))
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0.0, atol=1e-12)
-        assert torch.linalg.matrix_rank(a.reshape(-1, a.shape[2])) == min(
-            a.shape[2], 4 * a.shape[1]
-        )
+        rows = a.reshape(-1, a.shape[2])
+        assert torch.linalg.matrix_rank(rows) == min(rows.shape)
 
 
 def test_a_product_agrees_with_e3nn():
@@ -107,9 +106,10 @@ def test_a_product_agrees_with_e3nn():
     y = x.flip(0) + 0.3
     expected = reference(*(part.transpose(1, 2).reshape(5, 6) for part in (x, y)))
     scalars, tensors = product([x], [y])
-    torch.testing.assert_close(scalars.reshape(5, 2), expected[:, :2], rtol=0.0, atol=1e-12)
+    # e3nn keeps its table in single precision
+    torch.testing.assert_close(scalars.reshape(5, 2), expected[:, :2], rtol=0.0, atol=1e-6)
     torch.testing.assert_close(
-        tensors.transpose(1, 2).reshape(5, 10), expected[:, 2:], rtol=0.0, atol=1e-12
+        tensors.transpose(1, 2).reshape(5, 10), expected[:, 2:], rtol=0.0, atol=1e-6
     )
 
 

@@ -1,11 +1,10 @@
 """ASE's calculator: atoms -> energy, forces, stress in eV, eV/Å, eV/Å^3 (ASE's own units).
 
 The topology and the fragments are found once and kept while the atoms are the same: the same
-elements, boundary conditions and charge. Dynamics must not change them on the way, or the energy
-would jump; the hypergraph is built anew from them at every geometry.
+elements, boundary conditions and charge. The hypergraph is built anew from them at every geometry.
+When bonds change on the way, the energy of new fragments would jump: see :mod:`.bond_policy`.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,14 @@ from ase.calculators.calculator import (
     all_changes,
 )
 from ase.data import chemical_symbols
-from ase.geometry import find_mic
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from se3set_mlip.elements import COVALENT_RADII
+from se3set_mlip.engines.bond_policy import (
+    CHECK_INTERVAL,
+    BondPolicy,
+    BondWatch,
+    TopologyChange,
+)
 from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import load_checkpoint
@@ -48,22 +51,32 @@ class SE3SetCalculator(Calculator):
     charge
         Total charge in elementary charges, for finding the topology. None:
         ``atoms.info["charge"]``, else the sum of the initial charges.
+    on_bond_change
+        ``"keep"`` the fragments for ever and warn, once, when a bond is broken; raise an
+        ``"error"`` then; or ``"reperceive"`` the topology, see :mod:`.bond_policy`.
+    check_interval
+        Evaluations from one check of ``"reperceive"`` to the next.
 
     Raises
     ------
+    ConfigError
+        For another ``on_bond_change``, or an interval below 1.
     InputError
         From ``calculate``: if the atoms do not fit the topology or the charge given here, for
         unknown elements, coincident atoms or values that are not finite.
     TopologyError
-        From ``calculate``: if no bonding pattern fits the first geometry and the charge.
+        From ``calculate``: if no bonding pattern fits the first geometry and the charge; for a
+        broken bond, with ``on_bond_change="error"``.
     ArtifactError
         If the checkpoint cannot be read.
 
     Notes
     -----
     ``stress`` is the derivative of the energy by strain over the volume, positive where the cell
-    wants to shrink (ASE's sign), and is defined for cells that are periodic in all directions. One
-    warning is given when a bond of the topology is far longer than bonds are.
+    wants to shrink (ASE's sign), and is defined for cells that are periodic in all directions.
+
+    With ``"reperceive"`` the energy depends on the way to a geometry, and may change between two
+    evaluations of the same one: not for finite differences, nor for Monte Carlo moves.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -76,8 +89,11 @@ class SE3SetCalculator(Calculator):
         dtype: torch.dtype | str = "float64",
         topology: Topology | None = None,
         charge: int | None = None,
+        on_bond_change: str = "keep",
+        check_interval: int = CHECK_INTERVAL,
     ) -> None:
         super().__init__()
+        self._policy = BondPolicy(on_bond_change=on_bond_change, check_interval=check_interval)
         if not isinstance(potential, Potential):
             potential = load_checkpoint(potential)
         if topology is not None and charge not in (None, topology.charge):
@@ -89,8 +105,12 @@ class SE3SetCalculator(Calculator):
         self._topology = topology
         self._charge = charge
         self._identity: tuple[Any, ...] | None = None
-        self._fragmentation: Fragmentation | None = None
-        self._bonds_watched = True
+        self._watch: BondWatch | None = None
+
+    @property
+    def topology_changes(self) -> tuple[TopologyChange, ...]:
+        """What ``"reperceive"`` has done to the present atoms, in order."""
+        return () if self._watch is None else tuple(self._watch.topology_changes)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation; a new charge is a change."""
@@ -129,16 +149,13 @@ class SE3SetCalculator(Calculator):
                 f"stress needs atoms that are periodic in all directions, these have pbc = "
                 f"{atoms.pbc.tolist()}; set atoms.pbc = True and a cell"
             )
-        fragmentation = self.fragmentation(atoms)
-        system = self.potential.system(
-            atoms.numbers,
+        output = self._watch_of(atoms).compute(
+            self.potential,
             atoms.positions,
-            fragmentation,
             cell=atoms.cell.array,
             pbc=atoms.pbc,
-        )
-        output = self.potential.compute(
-            system, forces=stress or "forces" in properties, stress=stress
+            forces=stress or "forces" in properties,
+            stress=stress,
         )
         energy = float(output.energy)
         self.results = {
@@ -151,7 +168,6 @@ class SE3SetCalculator(Calculator):
         if stress:
             tensor = output.stress.squeeze(0).cpu().numpy().astype(np.float64)
             self.results["stress"] = full_3x3_to_voigt_6_stress(tensor)
-        self._watch_bonds(atoms, fragmentation.topology)
 
     def fragmentation(self, atoms: Atoms) -> Fragmentation:
         """Return the fragments of the atoms: those in use, or new ones if the atoms are others.
@@ -168,14 +184,18 @@ class SE3SetCalculator(Calculator):
         TopologyError
             If no bonding pattern fits the geometry and the charge.
         """
+        return self._watch_of(atoms).fragmentation
+
+    def _watch_of(self, atoms: Atoms) -> BondWatch:
+        """Return what holds the fragments of the atoms; a new one if the atoms are others."""
         identity = self._identify(atoms)
-        if self._fragmentation is None or identity != self._identity:
+        if self._watch is None or identity != self._identity:
             self._check_topology(atoms)
             cache = FragmentCache(self.potential.config.fragmentation)
-            self._fragmentation = cache.find(self._with_charge(atoms), topology=self._topology)
+            fragmentation = cache.find(self._with_charge(atoms), topology=self._topology)
+            self._watch = BondWatch(self._policy, fragmentation)
             self._identity = identity
-            self._bonds_watched = True
-        return self._fragmentation
+        return self._watch
 
     def _identify(self, atoms: Atoms) -> tuple[Any, ...]:
         """Return what a topology depends on, besides the geometry at which it was found."""
@@ -215,23 +235,3 @@ class SE3SetCalculator(Calculator):
         atoms = atoms.copy()
         atoms.info["charge"] = self._charge
         return atoms
-
-    def _watch_bonds(self, atoms: Atoms, topology: Topology) -> None:
-        """Warn, once, when a bond of the topology is broken."""
-        if not self._bonds_watched or topology.bonds_hold(
-            atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc
-        ):
-            return
-        self._bonds_watched = False
-        bonds = np.array(topology.bonds)  # (n_bonds, 2)
-        vectors = atoms.positions[bonds[:, 1]] - atoms.positions[bonds[:, 0]]
-        _, lengths = find_mic(vectors, atoms.cell, atoms.pbc)  # (n_bonds,)
-        radii = np.array([COVALENT_RADII[n] for n in topology.numbers])[bonds].sum(axis=1)
-        worst = int(np.argmax(lengths / radii))
-        i, j = topology.bonds[worst]
-        warnings.warn(
-            f"bond {atoms.symbols[i]}{i}-{atoms.symbols[j]}{j} is {lengths[worst]:.2f} Å long: the "
-            "topology no longer describes these atoms, and the potential was not made for broken "
-            "bonds; if the bond was meant to break, make a new calculator for the new molecules",
-            stacklevel=3,
-        )

@@ -23,8 +23,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from se3set_mlip.engines.bond_policy import (
+    CHECK_INTERVAL,
+    BondPolicy,
+    BondWatch,
+    TopologyChange,
+)
 from se3set_mlip.engines.openmm_fragments import find_fragments
-from se3set_mlip.errors import ArtifactError, InputError, MissingDependencyError
+from se3set_mlip.errors import (
+    ArtifactError,
+    ConfigError,
+    InputError,
+    MissingDependencyError,
+    Se3SetError,
+)
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import checkpoint_bytes, load_checkpoint, potential_from_bytes
 from se3set_mlip.potential.potential import Potential
@@ -58,6 +70,14 @@ class SE3SetComputation:
         Where to compute.
     dtype
         Precision of the network, ``"float32"`` or ``"float64"``; None: the checkpoint's.
+    policy
+        What to do when bonds change; None: keep the fragments. A copy, as a serialised system
+        makes one, goes on from the fragments in use.
+
+    Attributes
+    ----------
+    failure
+        The error that ended the last call, of which OpenMM passes on the message alone; or None.
 
     Raises
     ------
@@ -73,18 +93,30 @@ class SE3SetComputation:
         periodic: bool,
         device: str = "cpu",
         dtype: str | None = None,
+        policy: BondPolicy | None = None,
     ) -> None:
         self.checkpoint = checkpoint
-        self.fragmentation = fragmentation
         self.periodic = periodic
         self.device = device
         self.dtype = dtype
         self.checksum = hashlib.sha256(self._read()).hexdigest()
+        self.failure: Se3SetError | None = None
+        self._watch = BondWatch(policy or BondPolicy(), fragmentation)
         self._potential: Potential | None = None
+
+    @property
+    def fragmentation(self) -> Fragmentation:
+        """The fragments in use."""
+        return self._watch.fragmentation
+
+    @property
+    def topology_changes(self) -> tuple[TopologyChange, ...]:
+        """What ``"reperceive"`` has done, in order."""
+        return tuple(self._watch.topology_changes)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the loaded potential."""
-        return self.__dict__ | {"_potential": None}
+        return self.__dict__ | {"_potential": None, "failure": None}
 
     def __call__(self, state: Any) -> tuple[float, NDArray[np.float64]]:
         """Compute an OpenMM state.
@@ -105,22 +137,33 @@ class SE3SetComputation:
         ------
         InputError
             For coincident particles, values that are not finite, or a box that has collapsed.
-            OpenMM passes the message on as an ``OpenMMException``.
+        TopologyError
+            For a broken bond, if the policy says so.
+
+        Notes
+        -----
+        OpenMM passes the message of an error on as an ``OpenMMException``.
         """
+        self.failure = None
+        try:
+            return self._compute(state)
+        except Se3SetError as error:
+            self.failure = error
+            raise
+
+    def _compute(self, state: Any) -> tuple[float, NDArray[np.float64]]:
+        """Return the energy in kJ/mol and the forces in kJ/mol/nm of an OpenMM state."""
         positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         cell = None
         if self.periodic:
             box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
             cell = box * ANGSTROM_PER_NANOMETER
-        potential = self._load()
-        system = potential.system(
-            self.fragmentation.topology.numbers,
+        output = self._watch.compute(
+            self._load(),
             positions * ANGSTROM_PER_NANOMETER,
-            self.fragmentation,
             cell=cell,
             pbc=(self.periodic,) * 3,
         )
-        output = potential.compute(system, forces=True)
         forces = output.forces.to("cpu", torch.float64).numpy()
         return (
             float(output.energy) * KJ_PER_MOL_PER_EV,
@@ -163,6 +206,8 @@ def create_force(
     device: str = "cpu",
     dtype: str | None = None,
     embed: bool = True,
+    on_bond_change: str = "keep",
+    check_interval: int = CHECK_INTERVAL,
 ) -> "openmm.PythonForce":
     """Make a ``PythonForce`` that computes a potential.
 
@@ -187,13 +232,22 @@ def create_force(
     embed
         Serialise the checkpoint with the force; False: only its path and checksum, for which
         ``potential`` must be a path.
+    on_bond_change
+        ``"keep"`` the fragments for ever and warn, once, when a bond is broken; raise an
+        ``"error"`` then; or ``"reperceive"`` the topology, see :mod:`.bond_policy`.
+    check_interval
+        Evaluations from one check of ``"reperceive"`` to the next.
 
     Returns
     -------
     openmm.PythonForce
+        Its attribute ``computation`` is what it calls, a :class:`SE3SetComputation`, with the
+        ``topology_changes``. OpenMM's copies of the force do not have the attribute.
 
     Raises
     ------
+    ConfigError
+        For another ``on_bond_change``, or an interval below 1.
     InputError
         If topology, positions and particles do not fit each other or the potential; for virtual
         sites; for bonds between particles inside and outside.
@@ -207,8 +261,10 @@ def create_force(
     Notes
     -----
     OpenMM always asks a ``PythonForce`` for energy and forces, even where it uses the energy alone
-    (a Monte Carlo barostat, ``getState(energy=True)``).
+    (a Monte Carlo barostat, ``getState(energy=True)``). Each counts as an evaluation. A jump of the
+    energy within a trial move would decide on the move: no ``"reperceive"`` with a barostat.
     """
+    policy = BondPolicy(on_bond_change=on_bond_change, check_interval=check_interval)
     path = None if isinstance(potential, Potential) else Path(potential).absolute()
     if path is None and not embed:
         raise InputError(
@@ -233,6 +289,7 @@ def create_force(
         periodic=periodic,
         device=device,
         dtype=dtype or str(potential.dtype).removeprefix("torch."),
+        policy=policy,
     )
     force = openmm.PythonForce(computation)
     if particles is not None:
@@ -244,16 +301,19 @@ def create_force(
         force.setParticles([int(index) for index in particles])
     force.setUsesPeriodicBoundaryConditions(periodic)
     force.setName("SE3Set")
+    force.computation = computation
     return force
 
 
-def create_torch_force(module: torch.jit.ScriptModule) -> Any:
+def create_torch_force(module: torch.jit.ScriptModule, *, on_bond_change: str = "keep") -> Any:
     """Make a ``TorchForce`` of a potential that is bound to the system.
 
     Parameters
     ----------
     module
         What ``se3set_mlip.export``'s ``bind`` or ``load_bound`` returned.
+    on_bond_change
+        ``"keep"`` alone: the bound program holds its fragments, and nobody watches the bonds.
 
     Returns
     -------
@@ -261,6 +321,8 @@ def create_torch_force(module: torch.jit.ScriptModule) -> Any:
 
     Raises
     ------
+    ConfigError
+        For another ``on_bond_change``.
     MissingDependencyError
         If openmmtorch cannot be imported with this torch.
     InputError
@@ -274,6 +336,11 @@ def create_torch_force(module: torch.jit.ScriptModule) -> Any:
 
     The first three calls take seconds: TorchScript profiles and compiles the program.
     """
+    if BondPolicy(on_bond_change=on_bond_change).on_bond_change != "keep":
+        raise ConfigError(
+            f"on_bond_change = {on_bond_change!r}: a TorchForce runs a compiled program that is "
+            "bound to its fragments, and can only 'keep' them; use create_force"
+        )
     try:
         import openmmtorch  # noqa: PLC0415
     except ImportError as error:

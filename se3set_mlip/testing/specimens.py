@@ -17,6 +17,7 @@ from se3set_mlip.testing.subject import Array, Specimen
 from se3set_mlip.topology.molecule import Topology
 
 BOX_MARGIN_ANGSTROM = 3.0
+SMALLEST_BOX_ANGSTROM = 3.5
 
 
 def held(specimen: Specimen) -> Specimen:
@@ -198,7 +199,7 @@ def boxed(specimen: Specimen, *, margin_angstrom: float = BOX_MARGIN_ANGSTROM) -
     if np.all(specimen.atoms.pbc):
         return specimen
     atoms = isolated(specimen).atoms
-    extent = np.ptp(atoms.positions, axis=0) + margin_angstrom
+    extent = np.maximum(np.ptp(atoms.positions, axis=0) + margin_angstrom, SMALLEST_BOX_ANGSTROM)
     cell = np.diag(extent)
     cell[1, 0], cell[2, 0], cell[2, 1] = 0.07 * extent[0], -0.05 * extent[0], 0.06 * extent[1]
     atoms.set_cell(cell, scale_atoms=False)

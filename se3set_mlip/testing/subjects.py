@@ -20,6 +20,7 @@ from se3set_mlip.hypergraph.neighbors import neighbor_pairs
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.inputs import make_system
 from se3set_mlip.potential.potential import Potential, PotentialModule, split_output
+from se3set_mlip.testing.specimens import displaced
 from se3set_mlip.testing.subject import Array, Specimen, Subject, Values
 from se3set_mlip.topology.molecule import Topology
 
@@ -126,6 +127,21 @@ class PotentialSubject:
         return float(i.shape[0]), float(full)
 
 
+def energy_scale(subject: Subject, specimen: Specimen, *, seed: int = 0) -> float:
+    """Return the energy in eV to which errors of a subject are related, at least 1 eV.
+
+    For a potential of this package the sum of what the network adds to the atoms, without signs;
+    for others, whose energies contain any constant, how much the energy changes when all atoms
+    move by 0.1 Å.
+    """
+    if isinstance(subject, PotentialSubject):
+        return max(1.0, float(np.abs(subject.atomic_energies(specimen)).sum()))
+    generator = np.random.default_rng(seed)
+    moved = displaced(specimen, 0.1 * generator.normal(size=(len(specimen.atoms), 3)))
+    one, other = subject.values([specimen, moved])
+    return max(1.0, abs(one.energy - other.energy))
+
+
 BOUNDARY_NAMES = (
     "a member appears or vanishes",
     "one member leaves as another joins",
@@ -211,8 +227,10 @@ class CalculatorSubject:
             atoms.calc = self._made.get(specimen.topology, self._calculator)
             tensor = None
             if stress and self.has_stress:
-                tensor = np.array(atoms.get_stress(voigt=False), dtype=np.float64)
-            forces = np.array(atoms.get_forces(), dtype=np.float64)
+                tensor = np.array(
+                    atoms.get_stress(voigt=False, apply_constraint=False), dtype=np.float64
+                )
+            forces = np.array(atoms.get_forces(apply_constraint=False), dtype=np.float64)
             out.append(Values(float(atoms.get_potential_energy()), forces, tensor))
         return out
 

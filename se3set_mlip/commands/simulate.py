@@ -7,6 +7,7 @@ import ase.io
 import click
 from tqdm import tqdm
 
+from se3set_mlip.commands.bond_changes import bond_options, printed_changes
 from se3set_mlip.commands.options import (
     NEW_FILE,
     model_argument,
@@ -41,6 +42,7 @@ _DEFAULTS = DynamicsConfig()
 @click.option("--steps", default=500, show_default=True, help="Give up after so many steps.")
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="bfgs", show_default=True)
 @click.option("--cell", is_flag=True, help="Relax the cell of a periodic structure too.")
+@bond_options
 @precision_options
 @click.pass_context
 def relax_command(
@@ -54,6 +56,8 @@ def relax_command(
     steps: int,
     optimizer: str,
     cell: bool,
+    on_bond_change: str,
+    check_interval: int,
     device: str,
     dtype: str,
     **structure: Any,
@@ -69,17 +73,21 @@ def relax_command(
     def report(step: int, energy: float, force: float) -> None:
         click.echo(f"{step:6d}  {energy:13.6f}  {force:12.6f}")
 
-    found = relax(
-        potential,
-        atoms,
-        max_force=fmax,
-        max_steps=steps,
-        optimizer=optimizer,
-        cell=cell,
-        topology=topology,
-        trajectory=trajectory,
-        on_step=report,
-    )
+    with printed_changes(click.echo) as show_changes:
+        found = relax(
+            potential,
+            atoms,
+            max_force=fmax,
+            max_steps=steps,
+            optimizer=optimizer,
+            cell=cell,
+            topology=topology,
+            on_bond_change=on_bond_change,
+            check_interval=check_interval,
+            trajectory=trajectory,
+            on_step=report,
+        )
+        show_changes(found.topology_changes)
     ase.io.write(output, found.atoms)
     state = "converged" if found.converged else "NOT converged"
     click.echo(f"{state} after {found.n_steps} steps: {found.energy:.6f} eV, written to {output}")
@@ -135,6 +143,7 @@ def relax_command(
     show_default=True,
     help="ASE trajectory of all samples (.traj, .xyz).",
 )
+@bond_options
 @precision_options
 def md_command(
     *,
@@ -151,6 +160,8 @@ def md_command(
     interval: int,
     seed: int,
     keep_velocities: bool,
+    on_bond_change: str,
+    check_interval: int,
     **structure: Any,
 ) -> None:
     """Run molecular dynamics of STRUCTURE (a file, or --smiles) with MODEL.
@@ -166,6 +177,8 @@ def md_command(
         interval=interval,
         seed=seed,
         keep_velocities=keep_velocities,
+        on_bond_change=on_bond_change,
+        check_interval=check_interval,
     )
     atoms, topology = read_atoms(structure.pop("structure"), **structure)
     potential = load(model, device=device, dtype=dtype)
@@ -173,9 +186,13 @@ def md_command(
     tqdm.write(
         "   time (ps)   potential (eV)       total (eV)   T (K)  drift (meV/atom/ps)  ns/day"
     )
-    with tqdm(total=config.n_steps, unit="step", disable=None) as bar:
+    with (
+        tqdm(total=config.n_steps, unit="step", disable=None) as bar,
+        printed_changes(tqdm.write) as show_changes,
+    ):
 
         def report(sample: Sample, record: DynamicsRecord) -> None:
+            show_changes(sample.topology_changes)
             tqdm.write(format_sample(sample, record, conserved=ensemble == "nve"))
             bar.update(round(1000.0 * sample.time_ps / timestep) - bar.n)
 

@@ -42,7 +42,12 @@ def ase_samples(
     """
     moving = atoms.copy()
     moving.calc = SE3SetCalculator(
-        potential, device=potential.device, dtype=potential.dtype, topology=topology
+        potential,
+        device=potential.device,
+        dtype=potential.dtype,
+        topology=topology,
+        on_bond_change=config.on_bond_change,
+        check_interval=config.check_interval,
     )
     integrator = _integrator(moving, config)
     freedom = degrees_of_freedom(moving, overall_motion=config.overall_motion)
@@ -79,4 +84,5 @@ def _sample(atoms: ase.Atoms, time_ps: float, freedom: int) -> Sample:
         forces=forces,
         time_ps=time_ps,
         n_degrees_of_freedom=freedom,
+        topology_changes=atoms.calc.topology_changes,
     )

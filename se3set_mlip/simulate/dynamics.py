@@ -14,6 +14,7 @@ from pathlib import Path
 import ase
 import numpy as np
 
+from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, BondPolicy
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
@@ -47,6 +48,14 @@ class DynamicsConfig:
         Seed of the velocities and of the thermostat.
     keep_velocities
         Start with the velocities that the atoms have instead of drawing new ones.
+    on_bond_change, check_interval
+        What to do when bonds change, and how often ``"reperceive"`` looks; see
+        :class:`~se3set_mlip.engines.bond_policy.BondPolicy`.
+
+    Raises
+    ------
+    InputError, ConfigError
+        For a value out of range.
     """
 
     ensemble: str = "nve"
@@ -57,6 +66,8 @@ class DynamicsConfig:
     interval: int = 20
     seed: int = 0
     keep_velocities: bool = False
+    on_bond_change: str = "keep"
+    check_interval: int = CHECK_INTERVAL
 
     def __post_init__(self) -> None:
         """Validate the values."""
@@ -69,6 +80,7 @@ class DynamicsConfig:
             raise InputError(
                 f"temperature_kelvin = {self.temperature_kelvin}; give zero or a positive number"
             )
+        BondPolicy(on_bond_change=self.on_bond_change, check_interval=self.check_interval)
 
     @property
     def overall_motion(self) -> bool:
@@ -136,6 +148,8 @@ def run_dynamics(
     ------
     InputError
         If the energy is no longer finite.
+    TopologyError
+        If the chemistry cannot be found; for a broken bond, where the configuration says so.
     """
     moving = atoms.copy()
     if not config.keep_velocities:
@@ -174,6 +188,7 @@ def run_dynamics(
                 temperatures_kelvin=temperatures,
                 wall_seconds=time.perf_counter() - start,
                 final=sample.atoms,
+                topology_changes=sample.topology_changes,
             )
             if on_sample is not None:
                 on_sample(sample, record)

@@ -6,6 +6,7 @@ eV, Å and ASE's units of momentum.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ase
 import ase.units
@@ -13,7 +14,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from se3set_mlip.engines.openmm_force import create_force
+from se3set_mlip.engines.openmm_force import SE3SetComputation, create_force
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
@@ -49,21 +50,33 @@ def openmm_samples(
     ------
     Sample
     """
-    context = _context(potential, atoms, config, topology)
+    context, computation = _context(potential, atoms, config, topology)
     freedom = degrees_of_freedom(atoms, overall_motion=config.overall_motion)
     done = 0
-    yield _sample(context, atoms, 0.0, freedom)
+    yield _sample(context, computation, atoms, 0.0, freedom)
     for stride in config.strides():
-        context.getIntegrator().step(stride)
+        with _own_errors(computation):
+            context.getIntegrator().step(stride)
         done += stride
         time_ps = done * config.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
-        yield _sample(context, atoms, time_ps, freedom)
+        yield _sample(context, computation, atoms, time_ps, freedom)
+
+
+@contextmanager
+def _own_errors(computation: SE3SetComputation) -> Iterator[None]:
+    """Raise an error of the computation as what it was, before OpenMM took its message."""
+    try:
+        yield
+    except openmm.OpenMMException as error:
+        if computation.failure is None:
+            raise
+        raise computation.failure from error
 
 
 def _context(
     potential: Potential, atoms: ase.Atoms, config: DynamicsConfig, topology: Topology | None
-) -> openmm.Context:
-    """Return a context with all atoms in place and in motion.
+) -> tuple[openmm.Context, SE3SetComputation]:
+    """Return a context with all atoms in place and in motion, and what it calls.
 
     The reference platform computes in double precision, and all the work is in the network anyway.
     """
@@ -79,14 +92,20 @@ def _context(
         system.addParticle(mass)
     if periodic:
         _set_box(system, atoms)
-    system.addForce(
-        create_force(potential, fragmentation, periodic=periodic, device=str(potential.device))
+    force = create_force(
+        potential,
+        fragmentation,
+        periodic=periodic,
+        device=str(potential.device),
+        on_bond_change=config.on_bond_change,
+        check_interval=config.check_interval,
     )
+    system.addForce(force)
     platform = openmm.Platform.getPlatformByName("Reference")
     context = openmm.Context(system, _integrator(config), platform)
     context.setPositions(atoms.positions / ANGSTROM_PER_NANOMETER)
     context.setVelocities(atoms.get_velocities() / _ASE_VELOCITY_PER_NM_PER_PS)
-    return context
+    return context, force.computation
 
 
 def _set_box(system: openmm.System, atoms: ase.Atoms) -> None:
@@ -118,9 +137,16 @@ def _integrator(config: DynamicsConfig) -> openmm.Integrator:
     return langevin
 
 
-def _sample(context: openmm.Context, start: ase.Atoms, time_ps: float, freedom: int) -> Sample:
+def _sample(
+    context: openmm.Context,
+    computation: SE3SetComputation,
+    start: ase.Atoms,
+    time_ps: float,
+    freedom: int,
+) -> Sample:
     """Return the system as it is now."""
-    state = context.getState(positions=True, velocities=True, energy=True, forces=True)
+    with _own_errors(computation):
+        state = context.getState(positions=True, velocities=True, energy=True, forces=True)
     positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
     kilojoule = unit.kilojoule_per_mole
@@ -134,4 +160,5 @@ def _sample(context: openmm.Context, start: ase.Atoms, time_ps: float, freedom: 
         forces=np.array(forces) / (KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER),
         time_ps=time_ps,
         n_degrees_of_freedom=freedom,
+        topology_changes=computation.topology_changes,
     )

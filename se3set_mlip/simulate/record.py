@@ -12,6 +12,7 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from se3set_mlip.engines.bond_policy import TopologyChange
 from se3set_mlip.simulate.velocities import temperature_kelvin
 from se3set_mlip.units import MEV_PER_EV
 
@@ -31,6 +32,8 @@ class Sample:
     temperature_kelvin: float
     atoms: ase.Atoms
     """Positions, momenta, and energy and forces as stored results."""
+    topology_changes: tuple[TopologyChange, ...] = ()
+    """All since the start."""
 
     @classmethod
     def of(
@@ -41,6 +44,7 @@ class Sample:
         forces: NDArray[np.float64],
         time_ps: float,
         n_degrees_of_freedom: int,
+        topology_changes: tuple[TopologyChange, ...] = (),
     ) -> "Sample":
         """Take a sample of moving atoms.
 
@@ -54,6 +58,8 @@ class Sample:
             Time since the start in ps.
         n_degrees_of_freedom
             Those that carry kinetic energy, for the temperature.
+        topology_changes
+            All since the start.
         """
         frozen = atoms.copy()
         frozen.calc = SinglePointCalculator(frozen, energy=energy, forces=forces)
@@ -65,6 +71,7 @@ class Sample:
             kinetic_energy=kinetic,
             temperature_kelvin=temperature_kelvin(kinetic, n_degrees_of_freedom),
             atoms=frozen,
+            topology_changes=topology_changes,
         )
 
     @property
@@ -83,6 +90,7 @@ class DynamicsRecord:
     temperatures_kelvin: NDArray[np.float64]  # (n_samples,)
     wall_seconds: float
     final: ase.Atoms
+    topology_changes: tuple[TopologyChange, ...] = ()
 
     @property
     def n_atoms(self) -> int:
@@ -96,7 +104,10 @@ class DynamicsRecord:
 
     @property
     def drift_mev_per_atom_per_ps(self) -> float:
-        """Slope of the line through the total energy; nan with fewer than three samples."""
+        """Slope of the line through the total energy; nan with fewer than three samples.
+
+        Energy jumps of ``topology_changes`` count.
+        """
         return self._line()[0]
 
     @property

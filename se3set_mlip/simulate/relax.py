@@ -11,6 +11,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
+from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, TopologyChange
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.trajectory import open_trajectory
@@ -31,6 +32,7 @@ class Relaxation:
     """eV."""
     max_force: float
     """Largest norm of a force in eV/Å."""
+    topology_changes: tuple[TopologyChange, ...] = ()
 
 
 def relax(
@@ -42,6 +44,8 @@ def relax(
     optimizer: str = "bfgs",
     cell: bool = False,
     topology: Topology | None = None,
+    on_bond_change: str = "keep",
+    check_interval: int = CHECK_INTERVAL,
     trajectory: Path | None = None,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
@@ -63,6 +67,9 @@ def relax(
         Relax the cell of a periodic structure too.
     topology
         Chemistry, if known; else it is perceived from the coordinates.
+    on_bond_change, check_interval
+        What to do when bonds change, and how often ``"reperceive"`` looks; see
+        :class:`~se3set_mlip.engines.bond_policy.BondPolicy`.
     trajectory
         File for all steps in a format of ASE (``.traj``, ``.xyz``), see :mod:`.trajectory`.
     on_step
@@ -76,6 +83,10 @@ def relax(
     ------
     InputError
         For an unknown optimizer, or ``cell`` without periodic boundaries.
+    ConfigError
+        For an unknown ``on_bond_change``, or an interval below 1.
+    TopologyError
+        If the chemistry cannot be found; for a broken bond, with ``on_bond_change="error"``.
     """
     if optimizer not in OPTIMIZERS:
         raise InputError(f"optimizer {optimizer!r}; expected one of {', '.join(OPTIMIZERS)}")
@@ -86,7 +97,12 @@ def relax(
         )
     moving = atoms.copy()
     moving.calc = SE3SetCalculator(
-        potential, device=potential.device, dtype=potential.dtype, topology=topology
+        potential,
+        device=potential.device,
+        dtype=potential.dtype,
+        topology=topology,
+        on_bond_change=on_bond_change,
+        check_interval=check_interval,
     )
     driver = OPTIMIZERS[optimizer](FrechetCellFilter(moving) if cell else moving, logfile=None)
     converged = False
@@ -103,6 +119,7 @@ def relax(
         n_steps=driver.get_number_of_steps(),
         energy=float(frozen.get_potential_energy()),
         max_force=_longest(frozen),
+        topology_changes=moving.calc.topology_changes,
     )
 
 

@@ -15,6 +15,8 @@ from se3set_mlip.errors import ConfigError
 
 T = TypeVar("T")
 
+_SOURCES: dict[Any, tuple[type, ...]] = {tuple: (tuple, list), dict: (dict,)}
+
 
 def _nested_dataclass(annotation: Any) -> type | None:
     """Return the dataclass in ``annotation`` (itself or inside ``X | None``), if there is one."""
@@ -27,27 +29,28 @@ def _nested_dataclass(annotation: Any) -> type | None:
     return None
 
 
-def _check_value(annotation: Any, value: Any, where: str) -> Any:
-    """Return ``value`` as ``annotation`` wants it: tuples from lists, floats from ints."""
+def _check_value(annotation: Any, value: Any, where: str, *, text: bool = True) -> Any:
+    """Return ``value`` as ``annotation`` wants it: floats from ints.
+
+    With ``text``, what comes from YAML and JSON is understood too: tuples from lists, dataclasses
+    from mappings, floats from strings.
+    """
     nested = _nested_dataclass(annotation)
-    if nested is not None and isinstance(value, Mapping):
+    if text and nested is not None and isinstance(value, Mapping):
         return config_from_dict(nested, value, where=where)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         for part in typing.get_args(annotation):
             try:
-                return _check_value(part, value, where)
+                return _check_value(part, value, where, text=text)
             except ConfigError:  # noqa: PERF203 - the next alternative may fit
                 continue
         raise ConfigError(f"{where} = {value!r} is none of {annotation}; correct the value")
-    if typing.get_origin(annotation) is tuple and isinstance(value, list | tuple):
-        return tuple(_check_value(typing.get_args(annotation)[0], item, where) for item in value)
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if annotation is float and isinstance(value, str):
-        try:
-            return float(value)  # YAML reads 1e-3 as a string
-        except ValueError:
-            pass
+    origin = typing.get_origin(annotation)
+    if origin in (tuple, dict) and isinstance(value, _SOURCES[origin] if text else origin):
+        return _check_items(annotation, value, where, text=text)
+    # YAML reads 1e-3 as a string.
+    if annotation is float and (type(value) is int or (text and isinstance(value, str))):
+        return _float(value, where)
     plain = typing.get_origin(annotation) or annotation
     boolean_for_number = isinstance(value, bool) and plain in (int, float)
     if isinstance(plain, type) and (boolean_for_number or not isinstance(value, plain)):
@@ -56,6 +59,51 @@ def _check_value(annotation: Any, value: Any, where: str) -> Any:
             "correct the value"
         )
     return value
+
+
+def _check_items(annotation: Any, value: Any, where: str, *, text: bool) -> Any:
+    """Return a tuple or dictionary whose items are as ``annotation`` wants them."""
+    part = typing.get_args(annotation)
+    if isinstance(value, dict):
+        return {
+            _check_value(part[0], key, where, text=text): _check_value(
+                part[1], item, f"{where}.{key}", text=text
+            )
+            for key, item in value.items()
+        }
+    return tuple(_check_value(part[0], item, where, text=text) for item in value)
+
+
+def _float(value: int | str, where: str) -> float:
+    """Return a whole number or a string as a float."""
+    try:
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{where} = {value!r:.80} is not a float ({error}); correct the value"
+        ) from error
+
+
+def check_field_types(config: Any) -> None:
+    """Raise unless every field of a configuration is of the type that is declared.
+
+    Called first in ``__post_init__``, so that what follows can compare numbers. Whole numbers pass
+    for floats, bools pass for neither.
+
+    Parameters
+    ----------
+    config
+        A dataclass object.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field, its value and the expected type.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        name = f"{type(config).__name__}.{field.name}"
+        _check_value(hints[field.name], getattr(config, field.name), name, text=False)
 
 
 def config_from_dict(kind: type[T], values: Mapping[str, Any], *, where: str = "") -> T:

@@ -25,11 +25,13 @@ from typing import Any
 from se3set_mlip.configuration import config_from_dict, config_to_dict
 from se3set_mlip.errors import ArtifactError, ConfigError
 from se3set_mlip.potential.config import PotentialConfig
+from se3set_mlip.potential.files import read_model_file
 from se3set_mlip.potential.potential import Metadata
 
 FORMAT = "se3set_mlip.torchscript"
 FORMAT_VERSION = 1
 RECORD_NAME = "se3set_mlip.json"
+MOST_RECORD_BYTES = 16 * 2**20  # a short text may unpack to any length
 
 _SEAL_PREFIX = b"sha256:"
 _SEAL_LENGTH = len(_SEAL_PREFIX) + 64
@@ -137,15 +139,9 @@ def read_bytes(path: str | Path) -> bytes:
     Raises
     ------
     ArtifactError
-        If there is no such file, or it cannot be read.
+        If there is no such file, or it is none that can be read as a model.
     """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot read model file {path}: {error.strerror}; give the path of a checkpoint or of "
-            "an exported model"
-        ) from error
+    return read_model_file(path)
 
 
 def is_archive(content: bytes) -> bool:
@@ -224,7 +220,10 @@ def _raw_record(content: bytes, path: str | Path) -> dict[str, Any]:
                 for name in archive.namelist()
                 if re.fullmatch(rf"[^/]+/extra/{re.escape(RECORD_NAME)}", name)
             ]
-            text = archive.read(names[0]) if names else None
+            text = None
+            if names:
+                with archive.open(names[0]) as stream:
+                    text = stream.read(MOST_RECORD_BYTES + 1)
     # On damaged archives zipfile raises many kinds of error besides its own.
     except Exception as error:
         raise damaged from error
@@ -233,9 +232,11 @@ def _raw_record(content: bytes, path: str | Path) -> dict[str, Any]:
             f"{path} is a foreign file: a zip archive without the record {RECORD_NAME}; give a "
             "file that `se3set export` wrote"
         )
+    if len(text) > MOST_RECORD_BYTES:
+        raise damaged
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged from error
     if not isinstance(values, dict):
         raise damaged

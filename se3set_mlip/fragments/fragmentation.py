@@ -5,6 +5,7 @@ geometry, the groups that each fragment takes in. Fragments partition the atoms.
 are the published settings of arXiv 2405.16511 for MD22, MD17 and QM9.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from se3set_mlip.configuration import check_field_types
 from se3set_mlip.elements import COVALENT_RADII, format_charge, formula
 from se3set_mlip.errors import ConfigError, InputError
 from se3set_mlip.fragments.bond_orders import BOND_ORDERS, bond_order, reach_of_bond_order
@@ -49,7 +51,7 @@ class FragmentationConfig:
     Raises
     ------
     ConfigError
-        For a value out of range.
+        For a value of the wrong type or out of range.
     """
 
     overlap: str = "implicit"
@@ -60,6 +62,7 @@ class FragmentationConfig:
     overlap_bond_order: float | None = None
 
     def __post_init__(self) -> None:
+        check_field_types(self)
         for key, value, known in (
             ("overlap", self.overlap, OVERLAPS),
             ("bond_order", self.bond_order, BOND_ORDERS),
@@ -77,10 +80,12 @@ class FragmentationConfig:
                 f"max_atoms = {self.max_atoms} with min_atoms = {self.min_atoms}; "
                 f"expected at least {max(1, self.min_atoms)}"
             )
-        if not self.min_bond_order > 0.0:
-            raise ConfigError(f"min_bond_order = {self.min_bond_order}; expected above 0")
+        if not 0.0 < self.min_bond_order < math.inf:
+            raise ConfigError(
+                f"min_bond_order = {self.min_bond_order}; expected above 0, and finite"
+            )
         if self.overlap == "explicit":
-            if self.overlap_bond_order is None or not self.overlap_bond_order > 0.0:
+            if self.overlap_bond_order is None or not 0.0 < self.overlap_bond_order < math.inf:
                 raise ConfigError(
                     f"overlap_bond_order = {self.overlap_bond_order} with explicit overlap; "
                     "expected above 0, 0.1 to 0.2 in the published settings"
@@ -272,13 +277,18 @@ def fragment(
         raise ConfigError(f"preset = {preset!r} and a config are both given; give one of them")
     if config is None:
         name = "implicit_md22" if preset is None else preset
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             nearest = get_close_matches(str(name), PRESETS, n=1, cutoff=0.0)[0]
             raise ConfigError(
                 f"preset {name!r} is unknown; did you mean {nearest!r}? "
                 f"Expected one of {', '.join(PRESETS)}"
             )
         config = PRESETS[name]
+    if not isinstance(config, FragmentationConfig):
+        raise ConfigError(
+            f"config = {config!r} is a {type(config).__name__}, expected a FragmentationConfig; "
+            "make one, or name a preset"
+        )
     if not isinstance(topology, Topology):
         raise InputError(
             f"topology = {topology!r} is a {type(topology).__name__}; make one with "

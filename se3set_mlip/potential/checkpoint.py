@@ -22,11 +22,24 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from se3set_mlip.configuration import config_from_dict, config_to_dict
-from se3set_mlip.errors import ArtifactError, ConfigError
+from se3set_mlip.elements import SYMBOLS
+from se3set_mlip.errors import ArtifactError
+from se3set_mlip.potential.files import (
+    check_length,
+    check_settings_fit,
+    limited_lengths,
+    read_model_file,
+)
 from se3set_mlip.potential.potential import Metadata, Potential, PotentialConfig, PotentialModule
 
 FORMAT = "se3set_mlip.checkpoint"
 FORMAT_VERSION = 1
+
+_REQUIRED = ("config", "metadata", "dtype", "weights_sha256")
+
+# Building a network takes tensors besides its weights, for tables and averages over a million
+# random numbers. Settings that ask for far more are not those of the weights in the file.
+SPARE_NUMBERS = 2**23
 
 
 def package_version() -> str:
@@ -149,7 +162,9 @@ def read_header(content: bytes, name: str) -> dict[str, str]:
         header = json.loads(content[8 : 8 + length])["__metadata__"]
         known = header["format"] == FORMAT
         found = int(header["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
+        settings = {key: str(header[key]) for key in _REQUIRED}
+    # OverflowError: infinity; RecursionError: brackets a thousand deep.
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise broken from error
     if not known:
         raise broken
@@ -158,7 +173,7 @@ def read_header(content: bytes, name: str) -> dict[str, str]:
             f"{name} has format version {found}, this package reads up to {FORMAT_VERSION}; "
             "upgrade se3set-mlip"
         )
-    return {str(key): str(value) for key, value in header.items()}
+    return {str(key): str(value) for key, value in header.items()} | settings
 
 
 def potential_from_bytes(
@@ -172,22 +187,44 @@ def potential_from_bytes(
     header = read_header(content, name)
     try:
         tensors = load_tensors(content)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise ArtifactError(f"{name} is damaged ({error}); copy it again") from error
-    if weights_checksum(tensors) != header.get("weights_sha256"):
+    if weights_checksum(tensors) != header["weights_sha256"]:
         raise ArtifactError(f"the weights in {name} do not match its checksum; copy it again")
-    try:
-        config = config_from_dict(PotentialConfig, json.loads(header["config"]))
-        metadata = config_from_dict(Metadata, json.loads(header["metadata"]))
-        module = PotentialModule(config, dtype=getattr(torch, header["dtype"]))
-        module.load_state_dict(tensors)
-    except (ConfigError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise ArtifactError(f"{name} does not describe a potential: {error}") from error
     expected = _settings_checksum(header)
     if header.get("settings_sha256", expected) != expected:
         raise ArtifactError(f"the settings in {name} do not match their checksum; copy it again")
+    try:
+        settings = json.loads(header["config"])
+        n_numbers = sum(tensor.numel() for tensor in tensors.values())
+        check_settings_fit(settings, max(n_numbers, len(SYMBOLS)))
+        config = config_from_dict(PotentialConfig, settings)
+        check_length(config.model.n_layers, len(tensors))
+        metadata = config_from_dict(Metadata, json.loads(header["metadata"]))
+        dtype_of_file = {"float32": torch.float32, "float64": torch.float64}[header["dtype"]]
+        with limited_lengths(n_numbers + SPARE_NUMBERS):
+            module = PotentialModule(config, dtype=dtype_of_file)
+        _check_same_dtypes(tensors, module.state_dict())
+        module.load_state_dict(tensors)
+    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise ArtifactError(f"{name} does not describe a potential: {error}") from error
+    for tensor_name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(
+                f"{name}: weight {tensor_name} is not finite; train the potential again, or take "
+                "an earlier checkpoint"
+            )
     potential = Potential(module.eval(), config, metadata)
     return potential.to(device=device, dtype=dtype)
+
+
+def _check_same_dtypes(
+    tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> None:
+    """Raise ``TypeError`` for weights that loading would convert without a word."""
+    for name, tensor in tensors.items():
+        if name in expected and tensor.dtype != expected[name].dtype:
+            raise TypeError(f"weight {name} has {tensor.dtype}, expected {expected[name].dtype}")
 
 
 def load_checkpoint(
@@ -207,7 +244,7 @@ def load_checkpoint(
     ArtifactError
         If the file is missing, truncated, altered, foreign, or of a newer version.
     """
-    return potential_from_bytes(_read(path), name=str(path), device=device, dtype=dtype)
+    return potential_from_bytes(read_model_file(path), name=str(path), device=device, dtype=dtype)
 
 
 def checkpoint_info(path: str | Path) -> dict[str, Any]:
@@ -218,17 +255,14 @@ def checkpoint_info(path: str | Path) -> dict[str, Any]:
     ArtifactError
         If the file is missing, truncated, foreign, or of a newer version.
     """
-    header = read_header(_read(path), str(path))
-    return {
-        **{key: header[key] for key in ("format", "format_version", "dtype", "weights_sha256")},
-        "config": json.loads(header["config"]),
-        "metadata": json.loads(header["metadata"]),
-    }
-
-
-def _read(path: str | Path) -> bytes:
-    """Return the bytes of a file."""
+    header = read_header(read_model_file(path), str(path))
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}; check the path") from error
+        return {
+            **{key: header[key] for key in ("format", "format_version", "dtype", "weights_sha256")},
+            "config": json.loads(header["config"]),
+            "metadata": json.loads(header["metadata"]),
+        }
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"the settings in {path} are damaged ({error}); copy it again"
+        ) from error

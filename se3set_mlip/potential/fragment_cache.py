@@ -38,7 +38,8 @@ def total_charge(atoms: Any) -> int:
         charge, whole = 0.5, 0
     if abs(charge - whole) > 1e-6:
         raise InputError(
-            f"the charge of the structure is {value!r:.40}, not a whole number; set atoms.info['charge']"
+            f"the charge of the structure is {value!r:.40}, not a whole number; set "
+            "atoms.info['charge']"
         )
     return whole
 

@@ -8,31 +8,26 @@ from se3set_mlip.elements import symbol
 from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.hypergraph.hypergraph import System
-from se3set_mlip.topology.geometry import Box, close_pairs, make_box
+from se3set_mlip.topology.arrays import integer_array, real_array
+from se3set_mlip.topology.geometry import Box, check_not_huge, close_pairs, make_box
 
 COINCIDENT_ANGSTROM = 0.1
 
 
 def checked_numbers(numbers: ArrayLike) -> np.ndarray:
     """Return atomic numbers (n_atoms,) as int64, at least one."""
-    z = np.asarray(numbers)
-    if z.ndim != 1 or len(z) == 0 or not np.issubdtype(z.dtype, np.integer):
-        raise InputError(
-            f"numbers have shape {z.shape} and type {z.dtype}; give one atomic number per atom, "
-            "such as [8, 1, 1]"
-        )
+    expected = "give one atomic number per atom, such as [8, 1, 1]"
+    z = integer_array(numbers, what="numbers", expected=expected)
+    if z.ndim != 1 or len(z) == 0:
+        raise InputError(f"numbers have shape {z.shape} and type {z.dtype}; {expected}")
     return z.astype(np.int64)
 
 
 def checked_positions(numbers: np.ndarray, positions: ArrayLike) -> np.ndarray:
     """Return positions (n_atoms, 3) in float64, finite."""
-    try:
-        points = np.asarray(positions, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"positions are not an array of numbers ({error}); give one row of x, y, z in Å per "
-            "atom"
-        ) from error
+    points = real_array(
+        positions, what="positions", expected="give one row of x, y, z in Å per atom"
+    )
     if points.shape != (len(numbers), 3):
         raise InputError(
             f"positions have shape {points.shape}, expected ({len(numbers)}, 3) for "
@@ -44,6 +39,7 @@ def checked_positions(numbers: np.ndarray, positions: ArrayLike) -> np.ndarray:
             f"position of atom {atom} is {points[atom].tolist()}, not finite; a simulation that "
             "produced it has blown up, restart it from an earlier frame with a smaller time step"
         )
+    check_not_huge(points, "positions")
     return points
 
 

@@ -203,6 +203,11 @@ class Potential:
         InputError
             Also for fragments that were made with other settings than the potential's.
         """
+        if not isinstance(fragmentation, Fragmentation):
+            raise InputError(
+                f"fragmentation is a {type(fragmentation).__name__}; make one with "
+                "potential.fragment(topology, positions)"
+            )
         if fragmentation.config != self.config.fragmentation:
             raise InputError(
                 f"the fragments were made with {fragmentation.config}, the potential needs "
@@ -307,10 +312,13 @@ class Potential:
         InputError, TopologyError
             For structures that cannot be right, or whose bonds cannot be found.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size = {batch_size} must be a whole number, at least 1")
+        for name, flag in (("forces", forces), ("stress", stress)):
+            if not isinstance(flag, bool):
+                raise InputError(f"{name} = {flag!r} must be True or False")
         single = hasattr(structures, "positions")
-        items = [structures] if single else _as_list(structures)
+        items = _as_list([structures] if single else structures)
         out: list[Evaluation] = []
         with tqdm(total=len(items), disable=not progress, unit="structure") as bar:
             for start in range(0, len(items), batch_size):
@@ -351,7 +359,7 @@ def usable_device(device: torch.device | str) -> torch.device:
         usable = torch.device(device)
         torch.empty(0, device=usable)
     # An unknown name, a missing driver and a build without CUDA raise different errors.
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"device {str(device)!r} cannot be used ({reason}); give 'cpu', or install a torch "

@@ -4,13 +4,12 @@ See :mod:`se3set_mlip.topology.distance_bonds` for the first and
 :mod:`se3set_mlip.topology.valence` for the second. What has no clear answer is an error.
 """
 
-import operator
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from se3set_mlip.elements import check_elements, format_charge
 from se3set_mlip.errors import InputError, TopologyError
+from se3set_mlip.topology.arrays import integer_array, real_number, whole_number
 from se3set_mlip.topology.distance_bonds import find_bonds
 from se3set_mlip.topology.geometry import as_positions, make_box
 from se3set_mlip.topology.graph import MolecularGraph
@@ -31,13 +30,9 @@ def graph_from_coordinates(
     """Perceive a molecular graph from coordinates; see ``Topology.from_coordinates``."""
     elements = as_numbers(numbers)
     points = as_positions(positions, len(elements))
-    try:
-        total_charge = operator.index(charge)
-    except TypeError as error:
-        raise InputError(
-            f"charge = {charge!r} is no whole number; give the total charge as an int"
-        ) from error
-    if not time_limit_seconds > 0.0:
+    total_charge = whole_number(charge, what="charge", expected="give the total charge as an int")
+    limit = real_number(time_limit_seconds, what="time_limit_seconds", expected="give seconds")
+    if not limit > 0.0:
         raise InputError(f"time_limit_seconds = {time_limit_seconds}; expected above 0")
     box = make_box(cell, pbc)
     bonds, shortness = find_bonds(elements, points, box)
@@ -48,7 +43,7 @@ def graph_from_coordinates(
         pairs,
         charge=total_charge,
         shortness=shortness,
-        time_limit_seconds=time_limit_seconds,
+        time_limit_seconds=limit,
     )
     graph = MolecularGraph(atoms, pairs, found.orders, found.formal_charges)
     _check_carbon_ions(graph)
@@ -82,13 +77,11 @@ def as_numbers(numbers: ArrayLike) -> NDArray[np.int64]:
     InputError
         For another shape or type, no atoms, or an unknown element.
     """
-    values = np.asarray(numbers)
+    values = integer_array(numbers, what="numbers", expected="expected integers, such as [8, 1, 1]")
     if values.ndim != 1 or len(values) == 0:
         raise InputError(
             f"numbers have shape {values.shape}; expected (n_atoms,) with at least one atom"
         )
-    if not np.issubdtype(values.dtype, np.integer):
-        raise InputError(f"numbers have type {values.dtype}; expected integers, such as [8, 1, 1]")
     check_elements(values.tolist())
     return values.astype(np.int64)
 

@@ -12,11 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
 from se3set_mlip.errors import InputError
+from se3set_mlip.topology.arrays import LARGEST_COORDINATE_ANGSTROM, real_array, three_flags
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MINIMUM_VOLUME_ANGSTROM3 = 1e-6
+MINIMUM_HEIGHT_ANGSTROM = (
+    0.5  # no bond is as short; the search for images grows as its inverse cube
+)
 
 
 class Box(NamedTuple):
@@ -54,14 +58,9 @@ def as_positions(positions: ArrayLike, n_atoms: int) -> FloatArray:
     Raises
     ------
     InputError
-        If the shape is not (n_atoms, 3) or a value is not finite.
+        If the shape is not (n_atoms, 3), or a value is no number, not finite or above 1e8 Å.
     """
-    try:
-        points = np.asarray(positions, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"positions are not an array of numbers ({error}); expected shape ({n_atoms}, 3) in Å"
-        ) from error
+    points = real_array(positions, what="positions", expected=f"expected shape ({n_atoms}, 3) in Å")
     if points.shape != (n_atoms, 3):
         raise InputError(
             f"positions have shape {points.shape}; expected ({n_atoms}, 3) in Å, one row per atom"
@@ -73,7 +72,18 @@ def as_positions(positions: ArrayLike, n_atoms: int) -> FloatArray:
             f"position of atom {atom} is {points[atom].tolist()} ({len(bad)} atoms are not "
             "finite); give finite positions in Å"
         )
+    check_not_huge(points, "positions")
     return points
+
+
+def check_not_huge(values: FloatArray, what: str) -> None:
+    """Raise ``InputError`` for lengths in Å that no structure has."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > LARGEST_COORDINATE_ANGSTROM:
+        raise InputError(
+            f"{what} reach {largest:.3g} Å, expected at most {LARGEST_COORDINATE_ANGSTROM:.0e} Å; "
+            "check their unit, or move the structure to the origin"
+        )
 
 
 def make_box(cell: ArrayLike | None, pbc: ArrayLike | None) -> Box | None:
@@ -89,24 +99,22 @@ def make_box(cell: ArrayLike | None, pbc: ArrayLike | None) -> Box | None:
     Raises
     ------
     InputError
-        For wrong shapes, values that are not finite, periodicity without a cell, or periodic
-        vectors that enclose no volume.
+        For wrong shapes and types, values that are not finite, periodicity without a cell, or
+        periodic vectors that enclose no volume or lie almost in one plane.
     """
     if cell is None:
-        if pbc is not None and np.any(np.asarray(pbc)):
+        if pbc is not None and three_flags(pbc, what="pbc").any():
             raise InputError(f"pbc = {pbc!r} without a cell; give cell=(3, 3) lattice vectors in Å")
         return None
-    flags = np.asarray(True if pbc is None else pbc)
-    if flags.shape not in ((), (3,)):
-        raise InputError(f"pbc has shape {flags.shape}; expected one bool or three")
-    periodic = np.broadcast_to(flags.astype(bool), (3,)).copy()
-    vectors = np.array(cell, dtype=np.float64)
+    periodic = three_flags(True if pbc is None else pbc, what="pbc")
+    vectors = real_array(cell, what="cell vectors", expected="expected (3, 3), rows in Å")
     if vectors.shape == (3,):
         vectors = np.diag(vectors)
     if vectors.shape != (3, 3):
         raise InputError(f"cell has shape {vectors.shape}; expected (3, 3), vectors as rows in Å")
     if not np.isfinite(vectors).all():
         raise InputError(f"cell {vectors.tolist()} is not finite; give lattice vectors in Å")
+    check_not_huge(vectors, "cell vectors")
     if not periodic.any():
         return None
     # Replace what is not periodic by unit normals, so that the cell always has an inverse.
@@ -118,6 +126,13 @@ def make_box(cell: ArrayLike | None, pbc: ArrayLike | None) -> Box | None:
             "independent vectors in Å, or pbc=False"
         )
     inverse: FloatArray = np.linalg.inv(vectors).astype(np.float64)
+    lowest = float((1.0 / np.linalg.norm(inverse, axis=0))[periodic].min())
+    if lowest < MINIMUM_HEIGHT_ANGSTROM:
+        raise InputError(
+            f"the faces of cell {vectors.tolist()} are {lowest:.3g} Å apart, expected at least "
+            f"{MINIMUM_HEIGHT_ANGSTROM} Å; check its unit, or describe the lattice by less skewed "
+            "vectors (ase.geometry.minkowski_reduce)"
+        )
     return Box(vectors, inverse, periodic)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from se3set_mlip.elements import COVALENT_RADII, check_elements
 from se3set_mlip.errors import InputError, TopologyError
+from se3set_mlip.topology.arrays import integer_array, real_number
 from se3set_mlip.topology.coordinates import graph_from_coordinates
 from se3set_mlip.topology.geometry import as_positions, make_box, minimum_image
 from se3set_mlip.topology.graph import MolecularGraph, connected_components
@@ -44,7 +45,7 @@ class Topology:
     Raises
     ------
     InputError
-        For an element without a covalent radius.
+        For fields that are no tuples of ints, or an element without a covalent radius.
     TopologyError
         For bonds that are out of order, repeated or out of range, or for lengths that differ.
     """
@@ -55,6 +56,7 @@ class Topology:
     formal_charges: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        _check_types(self)
         check_elements(self.numbers)
         n_atoms = len(self.numbers)
         if n_atoms == 0:
@@ -247,6 +249,7 @@ class Topology:
             For shapes that do not fit or values that are not finite.
         """
         points = as_positions(positions, self.n_atoms)
+        factor = real_number(factor, what="factor", expected="give a number such as 1.6")
         bonds, radius_sums = self._bond_arrays
         vectors = minimum_image(points[bonds[:, 1]] - points[bonds[:, 0]], make_box(cell, pbc))
         lengths = np.linalg.norm(vectors, axis=1)  # (n_bonds,)
@@ -260,19 +263,44 @@ class Topology:
         InputError
             If ``order`` is not a permutation of all atoms.
         """
-        new = {int(old): position for position, old in enumerate(order)}
-        if len(order) != self.n_atoms or sorted(new) != list(range(self.n_atoms)):
+        atoms = integer_array(order, what="order", expected="give each atom once").tolist()
+        if not isinstance(atoms, list) or sorted(atoms) != list(range(self.n_atoms)):
             raise InputError(
-                f"order {tuple(order)[:8]}... of length {len(order)} is no permutation of "
-                f"{self.n_atoms} atoms; give each atom once"
+                f"order {atoms!r:.80} is no permutation of {self.n_atoms} atoms; give each atom "
+                "once"
             )
+        new = {old: position for position, old in enumerate(atoms)}
         entries = sorted(
             (min(new[i], new[j]), max(new[i], new[j]), bond_order)
             for (i, j), bond_order in zip(self.bonds, self.orders, strict=True)
         )
         return Topology(
-            numbers=tuple(self.numbers[int(old)] for old in order),
+            numbers=tuple(self.numbers[old] for old in atoms),
             bonds=tuple((i, j) for i, j, _ in entries),
             orders=tuple(bond_order for _, _, bond_order in entries),
-            formal_charges=tuple(self.formal_charges[int(old)] for old in order),
+            formal_charges=tuple(self.formal_charges[old] for old in atoms),
+        )
+
+
+def _check_types(topology: Topology) -> None:
+    """Raise unless the fields are tuples of ints, and of pairs of ints."""
+    for name in ("numbers", "orders", "formal_charges"):
+        _check_ints(name, getattr(topology, name))
+    if not isinstance(topology.bonds, tuple):
+        raise InputError(f"bonds = {topology.bonds!r} are no tuple; give a tuple of pairs of ints")
+    for bond in topology.bonds:
+        _check_ints("a bond", bond, length=2)
+
+
+def _check_ints(name: str, values: object, *, length: int | None = None) -> None:
+    """Raise unless these are a tuple of ints (and no bools), of a length if one is given."""
+    if (
+        not isinstance(values, tuple)
+        or not all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+        or length not in (None, len(values))
+    ):
+        count = "" if length is None else f"{length} "
+        raise InputError(
+            f"{name} = {values!r:.80} in a topology; expected a tuple of {count}ints: build it "
+            "with Topology.from_smiles, from_rdkit, from_coordinates or from_openmm"
         )

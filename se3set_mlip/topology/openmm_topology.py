@@ -5,6 +5,7 @@ filled in from the valence of each atom, which its hydrogens decide: four neighb
 ammonium nitrogen, one makes a carboxylate oxygen.
 """
 
+import operator
 from collections import defaultdict
 from typing import Any
 
@@ -46,22 +47,15 @@ def graph_from_openmm(topology: Any) -> MolecularGraph:
             f"expected an openmm.app.Topology, got {type(topology).__name__}; "
             "pass for instance PDBFile(...).topology"
         )
-    atoms = list(topology.atoms())
-    for index, atom in enumerate(atoms):
-        if atom.element is None:
-            raise InputError(
-                f"atom {index} ({atom.name!r}) has no element: virtual sites and dummy atoms have "
-                "no chemistry; remove them, or choose a water model without them"
-            )
-    numbers = tuple(int(atom.element.atomic_number) for atom in atoms)
+    try:
+        atoms, numbers, stated = _read(topology)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{type(topology).__name__} cannot be read as an OpenMM topology ({error!r}); its "
+            "atoms need an element, a name and a residue, its bonds two of these atoms"
+        ) from error
     check_elements(numbers)
     _check_hydrogens(atoms, numbers)
-    index_of = {id(atom): index for index, atom in enumerate(atoms)}
-    stated: dict[tuple[int, int], int | None] = {}
-    for bond in topology.bonds():
-        first, second = sorted((index_of[id(bond[0])], index_of[id(bond[1])]))
-        order = getattr(bond, "order", None)
-        stated[first, second] = int(order) if order in KEKULE_ORDERS else None
     bonds = tuple(sorted(stated))
     found = assign_orders(
         numbers,
@@ -72,6 +66,27 @@ def graph_from_openmm(topology: Any) -> MolecularGraph:
     )
     _check_carbon(atoms, numbers, found.formal_charges)
     return MolecularGraph(numbers, bonds, found.orders, found.formal_charges)
+
+
+def _read(
+    topology: Any,
+) -> tuple[list[Any], tuple[int, ...], dict[tuple[int, int], int | None]]:
+    """Return the atoms, their numbers, and the stated order of each bond, None where open."""
+    atoms = list(topology.atoms())
+    for index, atom in enumerate(atoms):
+        if atom.element is None:
+            raise InputError(
+                f"atom {index} ({atom.name!r}) has no element: virtual sites and dummy atoms have "
+                "no chemistry; remove them, or choose a water model without them"
+            )
+    numbers = tuple(operator.index(atom.element.atomic_number) for atom in atoms)
+    index_of = {id(atom): index for index, atom in enumerate(atoms)}
+    stated: dict[tuple[int, int], int | None] = {}
+    for bond in topology.bonds():
+        first, second = sorted((index_of[id(bond[0])], index_of[id(bond[1])]))
+        order = getattr(bond, "order", None)
+        stated[first, second] = int(order) if order in KEKULE_ORDERS else None
+    return atoms, numbers, stated
 
 
 def _check_hydrogens(atoms: list[Any], numbers: tuple[int, ...]) -> None:

@@ -34,6 +34,12 @@ def graph_from_smiles(smiles: str) -> MolecularGraph:
     """
     if not isinstance(smiles, str) or not smiles.strip():
         raise TopologyError(f"SMILES {smiles!r} is empty or no string; give one such as 'CCO'")
+    smiles = smiles.strip()
+    if not smiles.isascii() or any(letter.isspace() for letter in smiles):
+        raise TopologyError(
+            f"SMILES {smiles!r} has white space or letters beyond ASCII, where RDKit would stop "
+            "reading; give the SMILES without a name, several molecules joined by '.'"
+        )
     parameters = Chem.SmilesParserParams()
     parameters.removeHs = False
     with rdBase.BlockLogs():
@@ -90,7 +96,7 @@ def graph_from_rdkit(mol: "Mol") -> MolecularGraph:
         try:
             with rdBase.BlockLogs():
                 Chem.Kekulize(mol, clearAromaticFlags=True)
-        except Chem.KekulizeException as error:
+        except Chem.MolSanitizeException as error:
             raise TopologyError(
                 f"the aromatic bonds have no Kekulé form ({error}); check hydrogens and charges"
             ) from error

@@ -9,6 +9,7 @@ from ase import Atoms
 
 from se3set_mlip.errors import ArtifactError
 from se3set_mlip.potential.checkpoint import (
+    _settings_checksum,
     checkpoint_bytes,
     checkpoint_info,
     load_checkpoint,
@@ -20,9 +21,12 @@ WATER = Atoms("OHH", [[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]
 
 
 def with_header(content, **changes):
+    """The file with other strings in its header, and the checksum that goes with them."""
     length = int.from_bytes(content[:8], "little")
     parsed = json.loads(content[8 : 8 + length])
-    parsed["__metadata__"].update(changes)
+    strings = parsed["__metadata__"]
+    strings.update(changes)
+    strings["settings_sha256"] = _settings_checksum(strings)
     header = json.dumps(parsed).encode()
     return len(header).to_bytes(8, "little") + header + content[8 + length :]
 

@@ -1,0 +1,187 @@
+"""Stability: Langevin dynamics must not tear the molecule apart.
+
+Copies of the relaxed structure run at each temperature; their lengths add up to the time asked
+for. A copy fails, and leaves, when
+
+- a bond of the topology is off its relaxed length by more than 0.5 Å,
+- its temperature, averaged over 0.1 ps, is above three times the thermostat's, or
+- its energy is not finite.
+
+A hydrogen that another oxygen or nitrogen holds has moved along a hydrogen bond: a proton transfer
+is chemistry, not a failure. Its bond is then longer than the rule allows; it is counted apart, and
+the copy goes on.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from se3set_mlip.simulate.velocities import draw_momenta, temperature_kelvin
+from se3set_mlip.testing.bonds import Bonds
+from se3set_mlip.testing.integrators import (
+    FEMTOSECONDS_PER_PICOSECOND,
+    State,
+    initial_state,
+    kinetic_energies,
+    langevin_step,
+    relaxed,
+)
+from se3set_mlip.testing.results import CheckResult
+from se3set_mlip.testing.subject import Array, Specimen, Subject
+
+FAILURES = 0
+TEMPERATURE_FACTOR = 3.0
+TEMPERATURE_WINDOW_PS = 0.1
+TEMPERATURES_KELVIN = (300.0, 500.0)
+FRICTION_PER_PS = 2.0
+
+
+class _Watch:
+    """Follows the copies, and keeps account of what happened to each.
+
+    Parameters
+    ----------
+    still
+        The relaxed structure.
+    kelvin
+        Temperature of the thermostat of each copy in K, (n_copies,).
+    timestep_fs
+        Time step in fs.
+    """
+
+    def __init__(self, still: Specimen, kelvin: Array, timestep_fs: float) -> None:
+        self.active = np.arange(len(kelvin))
+        self._still = still
+        self._kelvin = kelvin
+        self._bonds = Bonds(still)
+        self._step_ps = timestep_fs / FEMTOSECONDS_PER_PICOSECOND
+        self._steps = np.zeros(len(kelvin), dtype=int)
+        self._reasons: list[tuple[float, str]] = []  # temperature, why a copy failed
+        self._transfers = np.zeros(len(kelvin), dtype=int)
+        self._moved: list[set[int]] = [set() for _ in kelvin]  # bonds whose hydrogen is away
+        window = max(1, round(TEMPERATURE_WINDOW_PS / self._step_ps))
+        self._recent: deque[Array] = deque(maxlen=window)
+
+    def survivors(self, state: State) -> State:
+        """Look at the active copies after a step and return those that hold."""
+        measured = np.full(len(self._kelvin), np.nan)
+        measured[self.active] = _temperatures(self._still, state)
+        self._recent.append(measured)
+        full = len(self._recent) == self._recent.maxlen
+        means = np.mean(self._recent, axis=0) if full else np.zeros(len(self._kelvin))
+        self._steps[self.active] += 1
+        holds = np.ones(len(self.active), dtype=bool)
+        for place, copy in enumerate(self.active):
+            reason = self._failure(int(copy), state.energies[place], means[copy], state[0][place])
+            if reason:
+                text = f"{reason} after {self._steps[copy] * self._step_ps:.3g} ps"
+                self._reasons.append((float(self._kelvin[copy]), text))
+                holds[place] = False
+        self.active = self.active[holds]
+        return state.chosen(holds)
+
+    def _failure(self, copy: int, energy: float, mean_kelvin: float, positions: Array) -> str:
+        """Return why a copy fails, or nothing; count the transfers that began."""
+        if not np.isfinite(energy):
+            return "energy not finite"
+        if mean_kelvin > TEMPERATURE_FACTOR * self._kelvin[copy]:
+            return f"{mean_kelvin:.0f} K"
+        broken, moved = self._bonds.off(positions)
+        self._transfers[copy] += len(set(moved) - self._moved[copy])
+        self._moved[copy] = set(moved)
+        if not broken:
+            return ""
+        length = self._bonds.lengths(positions)[broken[0]]
+        return f"{self._bonds.name(broken[0])} {length:.2f} Å long"
+
+    def result(self, target: float) -> CheckResult:
+        """Return the result at one temperature."""
+        here = self._kelvin == target
+        reasons = [reason for kelvin, reason in self._reasons if kelvin == target]
+        done = float(self._steps[here].sum()) * self._step_ps
+        transfers = int(self._transfers[here].sum())
+        detail = f"{done:.3g} ps in {here.sum()} copies"
+        if transfers:
+            detail += f"; proton transfers, which are no failures: {transfers}"
+        if reasons:
+            detail += f"; first failure: {reasons[0]}"
+        return CheckResult(
+            f"failures in NVT at {target:g} K",
+            float(len(reasons)),
+            FAILURES,
+            "1",
+            detail=detail,
+            data={"duration_ps": done, "failures": reasons, "transfers": transfers},
+        )
+
+
+def _temperatures(still: Specimen, state: State) -> Array:
+    """Return the temperature of each copy in K, (n_copies,), overall motion included."""
+    kinetic = kinetic_energies(still, state)
+    freedom = 3 * len(still.atoms)
+    return np.array([temperature_kelvin(float(value), freedom) for value in kinetic])
+
+
+def check_stability(
+    subject: Subject,
+    specimen: Specimen,
+    *,
+    duration_ps: float = 10.0,
+    n_replicas: int = 8,
+    temperatures: Sequence[float] = TEMPERATURES_KELVIN,
+    timestep_fs: float = 1.0,
+    seed: int = 0,
+) -> list[CheckResult]:
+    """Run Langevin dynamics at each temperature and count the copies that break.
+
+    Parameters
+    ----------
+    subject
+        To be checked.
+    specimen
+        A structure; it is relaxed first. Without a topology its bonds are those by distance.
+    duration_ps
+        Length of all copies at one temperature together, in ps. The rule is none in 100 ps.
+    n_replicas
+        Copies at each temperature, computed in one batch.
+    temperatures
+        Of the thermostats in K.
+    timestep_fs
+        Time step in fs.
+    seed
+        Of velocities and thermostats.
+
+    Returns
+    -------
+    list of CheckResult
+        One for each temperature.
+    """
+    still = relaxed(subject, specimen)
+    kelvin = np.repeat(np.asarray(temperatures, dtype=np.float64), n_replicas)  # of each copy
+    masses = still.atoms.get_masses()[:, None]
+    momenta = [
+        draw_momenta(still.atoms, 2.0 * target, seed=seed + copy, overall_motion=True)
+        for copy, target in enumerate(kelvin)
+    ]
+    positions = np.repeat(still.atoms.positions[None], len(kelvin), axis=0)
+    state = initial_state(
+        subject, still, positions=positions, velocities=np.array(momenta) / masses
+    )
+    watch = _Watch(still, kelvin, timestep_fs)
+    generator = np.random.default_rng(seed + 1)
+    n_steps = max(1, round(duration_ps * FEMTOSECONDS_PER_PICOSECOND / timestep_fs / n_replicas))
+    for _ in range(n_steps):
+        state = langevin_step(
+            subject,
+            still,
+            state,
+            timestep_fs=timestep_fs,
+            temperatures_kelvin=kelvin[watch.active],
+            friction_per_ps=FRICTION_PER_PS,
+            generator=generator,
+        )
+        state = watch.survivors(state)
+        if not len(watch.active):
+            break
+    return [watch.result(target) for target in temperatures]

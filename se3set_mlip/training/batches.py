@@ -34,6 +34,8 @@ class Labels(NamedTuple):
     """eV/Å³, (n_structures, 3, 3), the network's dtype."""
     has_stress: torch.Tensor
     """(n_structures,) bool."""
+    weight: torch.Tensor
+    """(n_structures,) float64: how much the errors of a structure count in the loss."""
 
 
 class Sample(NamedTuple):
@@ -81,6 +83,7 @@ def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
         has_forces=torch.full((n_atoms,), frame.forces is not None),
         stress=stress,
         has_stress=torch.tensor([frame.stress is not None]),
+        weight=torch.tensor([frame.weight], dtype=torch.float64),
     )
 
 

@@ -5,8 +5,10 @@ boundaries are set aside: they give reference energies and are never trained on.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import ase
@@ -42,6 +44,22 @@ class Frame:
     """(n_atoms, 3), eV/Å."""
     stress: FloatArray | None
     """(3, 3), eV/Å³, ASE's sign; None also where it is undefined (not periodic in all ways)."""
+
+    @property
+    def weight(self) -> float:
+        """How much its errors count in the loss: ``info["config_weight"]``, else 1.
+
+        Raises
+        ------
+        DatasetError
+            If it is not a number above zero.
+        """
+        value = self.atoms.info.get("config_weight", 1.0)
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 < value < math.inf:
+            raise DatasetError(
+                f"{self.name} has config_weight = {value!r}; give a number above zero, or none"
+            )
+        return float(value)
 
     @property
     def identity(self) -> str:

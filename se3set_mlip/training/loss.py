@@ -3,7 +3,8 @@
     L = w_E <l(dE / n_atoms)> + w_F <l(dF)> + w_S <l(dS)>
 
 with errors in eV, eV/Å and eV/Å³. The averages run over structures, force components and stress
-components that have a label; what has none does not enter, neither above nor below the line.
+components that have a label; what has none does not enter, neither above nor below the line. Each
+structure's l is multiplied by its weight (``config_weight``), 1 unless it states another.
 """
 
 from typing import NamedTuple
@@ -31,14 +32,16 @@ def loss_weights(config: LossConfig, *, step: int, n_steps: int) -> LossWeights:
     return LossWeights(config.energy_weight, config.forces_weight, config.stress_weight)
 
 
-def _masked_mean(error: torch.Tensor, mask: torch.Tensor, config: LossConfig) -> torch.Tensor:
-    """Return the mean of l over the labelled rows of ``error`` (n_rows, ...), in float64."""
+def _masked_mean(
+    error: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, config: LossConfig
+) -> torch.Tensor:
+    """Return the mean of weight times l over the labelled rows of ``error`` (n_rows, ...)."""
     rows = error.reshape(error.shape[0], -1)  # (n_rows, n_components)
     rows = torch.where(mask.unsqueeze(1), rows, torch.zeros_like(rows)).double()
     n_labelled = mask.sum().clamp(min=1)
     if config.kind == "l2norm":
         norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
-        return norms.sum() / n_labelled
+        return (weight * norms).sum() / n_labelled
     if config.kind == "huber":
         magnitude = rows.abs()
         quadratic = magnitude.clamp(max=config.huber_delta)
@@ -46,7 +49,7 @@ def _masked_mean(error: torch.Tensor, mask: torch.Tensor, config: LossConfig) ->
         values = 0.5 * quadratic**2 + config.huber_delta * (magnitude - quadratic)
     else:
         values = rows**2
-    return values.sum() / (n_labelled * rows.shape[1])
+    return (weight * values.sum(dim=1)).sum() / (n_labelled * rows.shape[1])
 
 
 def compute_loss(
@@ -74,11 +77,13 @@ def compute_loss(
     loss = torch.zeros((), dtype=torch.float64, device=output.energy.device)
     if weights.energy > 0.0:
         error = (output.energy - labels.energy) / batch.n_atoms
-        loss = loss + weights.energy * _masked_mean(error, labels.has_energy, config)
+        loss = loss + weights.energy * _masked_mean(error, labels.has_energy, labels.weight, config)
     if weights.forces > 0.0:
         error = output.forces - labels.forces
-        loss = loss + weights.forces * _masked_mean(error, labels.has_forces, config)
+        loss = loss + weights.forces * _masked_mean(
+            error, labels.has_forces, labels.weight[batch.system.structure], config
+        )
     if weights.stress > 0.0:
         error = output.stress - labels.stress
-        loss = loss + weights.stress * _masked_mean(error, labels.has_stress, config)
+        loss = loss + weights.stress * _masked_mean(error, labels.has_stress, labels.weight, config)
     return loss

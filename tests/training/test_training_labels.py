@@ -165,3 +165,18 @@ def test_isolated_atoms_are_set_aside(acac_folder):
     file = read_frames(acac_folder / "isolated_atoms.xyz", LabelConfig())
     assert file.frames == ()
     assert [int(frame.atoms.numbers[0]) for frame in file.isolated_atoms] == [1, 6, 8]
+
+
+def test_the_weight_of_a_structure(structures, write_xyz):
+    atoms = structures[0]
+    path = write_xyz(
+        "weights.xyz",
+        [atoms, atoms],
+        REF_energy=[atoms.info["E"]] * 2,
+        config_weight=[0.25, None],
+    )
+    assert [frame.weight for frame in read_frames(path, LabelConfig()).frames] == [0.25, 1.0]
+    for bad in (0.0, -1.0, float("nan"), "heavy"):
+        broken = write_xyz("bad.xyz", [atoms], REF_energy=[atoms.info["E"]], config_weight=[bad])
+        with pytest.raises(DatasetError, match="config_weight = .*; give a number above zero"):
+            _ = read_frames(broken, LabelConfig()).frames[0].weight

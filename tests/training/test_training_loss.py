@@ -12,7 +12,7 @@ from se3set_mlip.training.loss import LossWeights, compute_loss, loss_weights
 F64 = torch.float64
 
 
-def example(*, has_forces=(True, True, True), has_energy=(True, True)) -> tuple:
+def example(*, has_forces=(True, True, True), has_energy=(True, True), weight=(1.0, 1.0)) -> tuple:
     """Two structures of 2 and 1 atoms: errors 0.4 and -0.3 eV, and forces as below."""
     labels = Labels(
         energy=torch.tensor([-10.0, -20.0], dtype=F64),
@@ -21,6 +21,7 @@ def example(*, has_forces=(True, True, True), has_energy=(True, True)) -> tuple:
         has_forces=torch.tensor(has_forces),
         stress=torch.zeros(2, 3, 3, dtype=F64),
         has_stress=torch.tensor([False, True]),
+        weight=torch.tensor(weight, dtype=F64),
     )
     stress = torch.zeros(2, 3, 3, dtype=F64)
     stress[0] += 100.0  # without a label: nobody may see it
@@ -31,7 +32,7 @@ def example(*, has_forces=(True, True, True), has_energy=(True, True)) -> tuple:
         forces=torch.tensor([[0.3, 0.0, 0.4], [0.0, 0.0, 0.0], [0.0, 1.2, 0.5]], dtype=F64),
         stress=stress,
     )
-    system = System(*([torch.zeros(0)] * 8))
+    system = System(*([torch.zeros(0)] * 8))._replace(structure=torch.tensor([0, 0, 1]))
     return output, Batch(("a", "b"), system, labels, torch.tensor([2.0, 1.0], dtype=F64))
 
 
@@ -39,6 +40,15 @@ def loss(kind: str, weights: tuple[float, float, float], **masks) -> float:
     output, batch = example(**masks)
     config = LossConfig(kind=kind, huber_delta=0.25)
     return compute_loss(output, batch, config, LossWeights(*weights)).item()
+
+
+@pytest.mark.parametrize("kind", ["mse", "huber", "l2norm"])
+@pytest.mark.parametrize("part", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+def test_a_structure_counts_by_its_weight(kind, part):
+    first, second = (loss(kind, part, weight=weight) for weight in ((1.0, 1e-9), (1e-9, 1.0)))
+    assert loss(kind, part) == pytest.approx(first + second)
+    assert loss(kind, part, weight=(0.5, 2.0)) == pytest.approx(0.5 * first + 2.0 * second)
+    assert second > 0.0
 
 
 def test_mean_squares():

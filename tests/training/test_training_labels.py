@@ -178,5 +178,5 @@ def test_the_weight_of_a_structure(structures, write_xyz):
     assert [frame.weight for frame in read_frames(path, LabelConfig()).frames] == [0.25, 1.0]
     for bad in (0.0, -1.0, float("nan"), "heavy"):
         broken = write_xyz("bad.xyz", [atoms], REF_energy=[atoms.info["E"]], config_weight=[bad])
-        with pytest.raises(DatasetError, match="config_weight = .*; give a number above zero"):
+        with pytest.raises(DatasetError, match="give a number above zero"):
             _ = read_frames(broken, LabelConfig()).frames[0].weight

@@ -159,10 +159,9 @@ def test_a_scan_ends_before_a_proton_is_nearer_to_another_atom():
     ((own, proton),) = [
         bond for bond in topology.bonds if tuple(atoms.numbers[list(bond)]) == (8, 1)
     ]
-    start, hydrogen_bond = (
-        atoms.get_distance(k, proton)
-        for k in sorted(np.flatnonzero(atoms.numbers == 8), key=own.__ne__)
-    )
+    start = atoms.get_distance(own, proton)
+    (acceptor,) = set(np.flatnonzero(atoms.numbers == 8)) - {own}
+    hydrogen_bond = atoms.get_distance(acceptor, proton)
     assert hydrogen_bond < 2.0
     flips, _ = check_bonds(CalculatorSubject(Pull((0, 1), 1.5)), Specimen(atoms, topology))
     lengths = flips.data["curves"][f"O{own}-H{proton}"]["distance_angstrom"]

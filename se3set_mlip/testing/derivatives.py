@@ -50,6 +50,16 @@ def _energy(values: Values) -> Array:
     return np.array(values.energy)
 
 
+def _moving(specimen: Specimen, direction: Array) -> Callable[[float], Specimen]:
+    """Return the specimen as a function of how far it moved along a direction (n_atoms, 3)."""
+    return lambda step: displaced(specimen, step * direction)
+
+
+def _straining(specimen: Specimen, strain: Array) -> Callable[[float], Specimen]:
+    """Return the specimen as a function of how far it is strained, (3, 3)."""
+    return lambda step: strained(specimen, step * strain)
+
+
 def _directions(n_atoms: int, n_directions: int, seed: int) -> list[Array]:
     """Return random directions (n_atoms, 3) of unit length."""
     generator = np.random.default_rng(seed)
@@ -86,7 +96,7 @@ def check_forces(
     scale = max(1.0, float(np.linalg.norm(here.forces)))
     errors = []
     for direction in _directions(len(specimen.atoms), n_directions, seed):
-        values = _differences(subject, lambda h, d=direction: displaced(specimen, h * d))
+        values = _differences(subject, _moving(specimen, direction))
         expected = -float(_derivative(values, _energy))
         errors.append(abs(float((here.forces * direction).sum()) - expected) / scale)
     return [
@@ -136,7 +146,7 @@ def check_stress(
     for _ in range(n_strains):
         strain = generator.normal(size=(3, 3))
         strain = (strain + strain.T) / np.linalg.norm(strain + strain.T)
-        values = _differences(subject, lambda h, e=strain: strained(specimen, h * e))
+        values = _differences(subject, _straining(specimen, strain))
         expected = float(_derivative(values, _energy))
         errors.append(abs(float((virial * strain).sum()) - expected) / scale)
     return [
@@ -181,7 +191,7 @@ def check_hessian(
     directions = _directions(len(specimen.atoms), n_directions, seed)
     rows = []
     for direction in directions:
-        values = _differences(subject, lambda h, d=direction: displaced(specimen, h * d))
+        values = _differences(subject, _moving(specimen, direction))
         change = -_derivative(values, lambda found: found.forces)  # (n_atoms, 3)
         rows.append([float((change * other).sum()) for other in directions])
     hessian = np.array(rows)

@@ -1,7 +1,7 @@
 """Paths through the space of structures, along which energies are followed.
 
-A path is a smooth curve r(t) with its velocity dr/dt. Along straight ones and pulls t is how far the
-atoms that move most have moved, in Å.
+A path is a smooth curve r(t) with its velocity dr/dt. Along straight ones and pulls t is how far
+the atoms that move most have moved, in Å.
 """
 
 from collections.abc import Callable

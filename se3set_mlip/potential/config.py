@@ -20,14 +20,27 @@ class PotentialConfig:
         How molecules are cut into fragments.
     hypergraph
         How fragments become hyperedges.
+    repulsion
+        ``"none"``, or ``"zbl"``: a wall between nuclei, see :mod:`.pair_repulsion`.
+    repulsion_fraction
+        Where the wall ends, in sums of covalent radii; bonds are shorter than 0.8 of them hardly
+        ever.
     """
 
     model: ModelConfig
     fragmentation: FragmentationConfig = field(default_factory=FragmentationConfig)
     hypergraph: HypergraphConfig = field(default_factory=HypergraphConfig)
+    repulsion: str = "none"
+    repulsion_fraction: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse combinations that would not be smooth."""
+        if self.repulsion not in ("none", "zbl"):
+            raise ConfigError(f"repulsion = {self.repulsion!r}, expected 'none' or 'zbl'")
+        if not 0.0 < self.repulsion_fraction <= 1.0:
+            raise ConfigError(
+                f"repulsion_fraction = {self.repulsion_fraction} must lie between 0 and 1"
+            )
         smooth = self.hypergraph.membership == "smooth"
         cosine = self.model.radial_envelope == "cosine"
         if smooth and cosine and self.model.radial_basis == "exponential_normal":

@@ -1,9 +1,10 @@
 """The potential as a torch module: system -> energy, forces, stress.
 
-    E = sum_v (scale * e_v + E0[Z_v])
+    E = sum_v (scale * e_v + V_v + E0[Z_v])
 
-with e_v from the network, and scale and reference energies E0 in float64 outside of it, so that the
-energies of far apart molecules add up exactly. Internal units eV and Å.
+with e_v from the network, V_v a wall between nuclei where the settings ask for one, and scale and
+reference energies E0 in float64 outside of the network, so that the energies of far apart molecules
+add up exactly. Internal units eV and Å.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from se3set_mlip.model.density import DensityNetwork
 from se3set_mlip.model.se3set import SE3Set
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.derivatives import gradients, strained
+from se3set_mlip.potential.pair_repulsion import PairRepulsion
 
 
 class PotentialOutput(NamedTuple):
@@ -53,6 +55,9 @@ class PotentialModule(torch.nn.Module):
         self.builder = HypergraphBuilder(config.hypergraph, config.fragmentation)
         networks = {"attention": SE3Set, "density": DensityNetwork}
         self.network = networks[config.model.interaction](config.model).to(dtype)
+        self.repels = config.repulsion == "zbl"
+        elements = config.model.elements if self.repels else ()
+        self.repulsion = PairRepulsion(elements, config.repulsion_fraction)
         self.register_buffer("reference_energies", torch.zeros(119, dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
@@ -73,6 +78,8 @@ class PotentialModule(torch.nn.Module):
         """Return total (n_structures,) and atomic (n_atoms,) energies in eV, float64."""
         network = self.network(self.builder(system)).to(torch.float64)
         atomic = network * self.energy_scale + self.reference_energies[system.numbers]
+        if self.repels:
+            atomic = atomic + self.repulsion(system).to(torch.float64)
         total = torch.zeros(system.cell.shape[0], dtype=torch.float64, device=atomic.device)
         return total.index_add(0, system.structure, atomic), atomic
 

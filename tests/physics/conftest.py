@@ -73,6 +73,9 @@ def make_potential() -> MakePotential:
                     radial_basis=basis,
                     norm=norm,
                     radial_hidden=(8,),
+                    # products of third order of sums that are far from one would be astronomical
+                    average_sources=4.0 if interaction == "attention" else 20.0,
+                    average_incidences=4.0 if interaction == "attention" else 20.0,
                 ),
                 fragmentation=PRESETS[preset],
                 hypergraph=HypergraphConfig(membership=membership, skin_angstrom=skin),

@@ -1,0 +1,78 @@
+"""Write acetylacetone with strained bonds to ``data/strained_bonds.xyz``; needs tblite.
+
+In dynamics at room temperature no bond is ever half as long again, and a potential that has seen
+nothing else may have minima there. Each kind of bond is stretched and compressed as a whole (rigid
+halves, from 0.72 to 1.6 of its length, the middle left out) in a few geometries of the training
+set; forces are those of GFN2-xTB (doi:10.1021/acs.jctc.8b01176), good for the shape of the wall and
+of the way out, and count little in the loss.
+"""
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from rdkit import Chem
+from tblite.ase import TBLite
+
+import se3set_mlip as s3
+from se3set_mlip.topology.graph import connected_components, environment_codes
+
+FOLDER = Path(__file__).parent / "data"
+FILE = FOLDER / "strained_bonds.xyz"
+SCALES = (0.72, 0.76, 0.8, 0.84, 0.88, 1.16, 1.22, 1.28, 1.34, 1.4, 1.5, 1.6)
+BASES = (0, 100, 200, 300)  # structures of the training set at 300 K
+LARGEST_FORCE = 20.0  # eV/Å
+WEIGHT = 0.003  # of a structure in the loss
+
+
+def kinds(topology: s3.Topology) -> list[tuple[tuple[int, int], list[int]]]:
+    """Return one bond of each kind that is in no ring, and the atoms on its second side."""
+    codes = environment_codes(topology.numbers, topology.bonds)
+    found: dict[tuple[object, ...], tuple[tuple[int, int], list[int]]] = {}
+    for bond in topology.bonds:
+        others = [other for other in topology.bonds if other != bond]
+        parts = connected_components(topology.n_atoms, others)
+        side = next(part for part in parts if bond[1] in part)
+        if bond[0] not in side:
+            found.setdefault(tuple(sorted(codes[k] for k in bond)), (bond, list(side)))
+    return list(found.values())
+
+
+def mapped_smiles(topology: s3.Topology) -> str:
+    """Return a SMILES string with the number of each atom."""
+    molecule = topology.to_rdkit()
+    for atom in molecule.GetAtoms():
+        atom.SetAtomMapNum(atom.GetIdx() + 1)
+
+    return str(Chem.MolToSmiles(molecule))
+
+
+def frames() -> list[Atoms]:
+    """Return all structures with their forces."""
+    made = []
+    for base in BASES:
+        start = ase.io.read(FOLDER / "train_300K.xyz", index=base)
+        topology = s3.Topology.from_coordinates(start.numbers, start.positions, charge=0)
+        smiles = mapped_smiles(topology)
+        for bond, side in kinds(topology):
+            vector = start.positions[bond[1]] - start.positions[bond[0]]
+            for scale in SCALES:
+                atoms = Atoms(start.numbers, start.positions)
+                atoms.positions[side] += (scale - 1.0) * vector
+                atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+                forces = atoms.get_forces()
+                atoms.calc = None
+                if np.abs(forces).max() > LARGEST_FORCE:
+                    continue
+                atoms.arrays["REF_forces"] = forces
+                atoms.info["mapped_smiles"] = smiles
+                atoms.info["config_weight"] = WEIGHT
+                made.append(atoms)
+    return made
+
+
+if __name__ == "__main__":
+    structures = frames()
+    ase.io.write(FILE, structures, format="extxyz")
+    print(f"{len(structures)} structures in {FILE}")

@@ -51,12 +51,9 @@ def ase_samples(
     )
     integrator = _integrator(moving, config)
     freedom = degrees_of_freedom(moving, overall_motion=config.overall_motion)
-    done = 0
     yield _sample(moving, 0.0, freedom)
-    for stride in config.strides():
+    for stride, time_ps in config.strides():
         integrator.run(stride)
-        done += stride
-        time_ps = done * config.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
         yield _sample(moving, time_ps, freedom)
 
 

@@ -98,13 +98,13 @@ class DynamicsConfig:
         """Number of samples after the first, which is taken at time zero."""
         return -(-self.n_steps // self.interval)
 
-    def strides(self) -> Iterator[int]:
-        """Yield the number of steps to each next sample; they add up to all steps."""
+    def strides(self) -> Iterator[tuple[int, float]]:
+        """Yield the steps to each next sample, which add up to all steps, and its time in ps."""
         done = 0
         while done < self.n_steps:
             stride = min(self.interval, self.n_steps - done)
             done += stride
-            yield stride
+            yield stride, done * self.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
 
 
 Engine = Callable[[Potential, ase.Atoms, DynamicsConfig, Topology | None], Iterator[Sample]]

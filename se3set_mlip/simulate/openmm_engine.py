@@ -52,13 +52,10 @@ def openmm_samples(
     """
     context, computation = _context(potential, atoms, config, topology)
     freedom = degrees_of_freedom(atoms, overall_motion=config.overall_motion)
-    done = 0
     yield _sample(context, computation, atoms, 0.0, freedom)
-    for stride in config.strides():
+    for stride, time_ps in config.strides():
         with _own_errors(computation):
             context.getIntegrator().step(stride)
-        done += stride
-        time_ps = done * config.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
         yield _sample(context, computation, atoms, time_ps, freedom)
 
 

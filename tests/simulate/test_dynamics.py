@@ -52,7 +52,9 @@ def test_two_samples_have_no_drift(atoms):
 def test_strides_add_up_to_all_steps():
     config = DynamicsConfig(duration_ps=0.0105, timestep_fs=0.5, interval=4)
     assert config.n_steps == 21
-    assert list(config.strides()) == [4, 4, 4, 4, 4, 1]
+    strides, times_ps = zip(*config.strides(), strict=True)
+    assert strides == (4, 4, 4, 4, 4, 1)
+    assert times_ps == pytest.approx((0.002, 0.004, 0.006, 0.008, 0.010, 0.0105))
     assert config.n_samples == 6
 
 

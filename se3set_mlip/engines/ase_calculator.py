@@ -20,12 +20,8 @@ from ase.calculators.calculator import (
 from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from se3set_mlip.engines.bond_policy import (
-    CHECK_INTERVAL,
-    BondPolicy,
-    BondWatch,
-    TopologyChange,
-)
+from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, BondPolicy, TopologyChange
+from se3set_mlip.engines.bond_watch import BondWatch
 from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import load_checkpoint

@@ -23,12 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from se3set_mlip.engines.bond_policy import (
-    CHECK_INTERVAL,
-    BondPolicy,
-    BondWatch,
-    TopologyChange,
-)
+from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, BondPolicy, TopologyChange
+from se3set_mlip.engines.bond_watch import BondWatch
 from se3set_mlip.engines.openmm_fragments import find_fragments
 from se3set_mlip.errors import (
     ArtifactError,

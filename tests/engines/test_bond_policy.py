@@ -15,7 +15,8 @@ from ase.md.verlet import VelocityVerlet
 from openmm import unit
 
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
-from se3set_mlip.engines.bond_policy import BondPolicy, BondWatch, TopologyChangeWarning
+from se3set_mlip.engines.bond_policy import BondPolicy, TopologyChangeWarning
+from se3set_mlip.engines.bond_watch import BondWatch
 from se3set_mlip.engines.openmm_force import create_force, create_torch_force
 from se3set_mlip.errors import ConfigError, TopologyError
 from se3set_mlip.potential.potential import Potential

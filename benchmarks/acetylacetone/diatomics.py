@@ -1,4 +1,4 @@
-"""Write the curves of the diatomics of H, C and O to ``data/diatomics.xyz``.
+"""Write the curves of the diatomics of H, C and O to ``data``.
 
 A potential learned from one molecule says nothing about two bare atoms. These frames, with forces
 only, give it the shape that such a pair has: a wall, one minimum, and no force far apart. They are
@@ -9,9 +9,11 @@ Morse curves
 with the spectroscopic constants of the ground states: r_e and omega_e from K. P. Huber and
 G. Herzberg, Constants of Diatomic Molecules (1979), as in the NIST Chemistry WebBook; D_e is D_0
 from there plus half of omega_e. Where the force exceeds 20 eV/Å the wall between nuclei takes over
-(``repulsion: zbl``), and there are no frames.
+(``repulsion: zbl``), and there are no frames. Two files: one with equal weights, to learn the wells,
+and one in which faint forces weigh most, to learn the way out without a ripple.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +24,8 @@ from ase.data import atomic_masses, atomic_numbers
 
 LARGEST_FORCE = 20.0  # eV/Å
 WEIGHT = 0.003  # of a structure in the loss: errors of 0.4 eV/Å count as those of 0.02 elsewhere
-FILE = Path(__file__).parent / "data" / "diatomics.xyz"
+FAINT, LEAST_WEIGHT = 0.15, 5e-4  # eV/Å: weights of 1 for forces far below; and far above
+FOLDER = Path(__file__).parent / "data"
 
 
 class Diatomic(NamedTuple):
@@ -59,9 +62,8 @@ def force(diatomic: Diatomic, distances: np.ndarray) -> np.ndarray:
     return slope
 
 
-def frames() -> list[Atoms]:
-    """Return all structures with their forces."""
-    distances = np.concatenate([np.arange(0.45, 2.5, 0.05), np.arange(2.5, 6.3, 0.2)])
+def frames(distances: np.ndarray, weight: Callable[[float], float]) -> list[Atoms]:
+    """Return all structures with their forces, and weights given by these."""
     made = []
     for diatomic in DIATOMICS:
         for distance, value in zip(distances, force(diatomic, distances), strict=True):
@@ -70,11 +72,27 @@ def frames() -> list[Atoms]:
             atoms = Atoms(diatomic.symbols, [[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
             atoms.arrays["REF_forces"] = np.array([[0.0, 0.0, -value], [0.0, 0.0, value]])
             atoms.info["mapped_smiles"] = diatomic.smiles
-            atoms.info["config_weight"] = WEIGHT
+            atoms.info["config_weight"] = weight(value)
             made.append(atoms)
     return made
 
 
+def write(name: str, structures: list[Atoms]) -> None:
+    """Write a file of structures."""
+    ase.io.write(FOLDER / name, structures, format="extxyz")
+    print(f"{len(structures)} structures in {FOLDER / name}")
+
+
 if __name__ == "__main__":
-    ase.io.write(FILE, frames(), format="extxyz")
-    print(f"{len(frames())} structures in {FILE}")
+    near = np.arange(0.45, 2.5, 0.05)
+    write(
+        "diatomics.xyz",
+        frames(np.concatenate([near, np.arange(2.5, 6.3, 0.2)]), lambda _: WEIGHT),
+    )
+    write(
+        "diatomics_relative.xyz",
+        frames(
+            np.concatenate([near, np.arange(2.5, 6.05, 0.1)]),
+            lambda value: round(FAINT**2 / (FAINT**2 + value**2) + LEAST_WEIGHT, 6),
+        ),
+    )

@@ -6,9 +6,10 @@ in Å, to nearest images.
 """
 
 import numpy as np
+from ase import Atoms
 from ase.geometry import find_mic
 
-from se3set_mlip.elements import SYMBOLS
+from se3set_mlip.elements import COVALENT_RADII, SYMBOLS
 from se3set_mlip.testing.subject import Array, Specimen
 from se3set_mlip.topology.coordinates import bonded_pairs
 
@@ -25,27 +26,13 @@ class Bonds:
     Parameters
     ----------
     still
-        A relaxed structure. Without a topology its bonds are those by distance.
-
-    Raises
-    ------
-    InputError
-        Without a topology, for elements without a covalent radius.
+        A relaxed structure. Without a topology its bonds are those by distance, and none if an
+        element has no covalent radius here.
     """
 
     def __init__(self, still: Specimen) -> None:
         atoms = still.atoms
-        periodic = bool(atoms.pbc.any())
-        pairs = (
-            bonded_pairs(
-                atoms.numbers,
-                atoms.positions,
-                cell=np.asarray(atoms.cell) if periodic else None,
-                pbc=atoms.pbc if periodic else None,
-            )
-            if still.topology is None
-            else still.topology.bonds
-        )
+        pairs = _by_distance(atoms) if still.topology is None else still.topology.bonds
         self.atoms = atoms
         self.pairs = np.array(pairs, dtype=int).reshape(-1, 2)  # (n_bonds, 2)
         self.relaxed = self.lengths(atoms.positions)  # (n_bonds,)
@@ -85,3 +72,16 @@ class Bonds:
     def name(self, bond: int) -> str:
         """Return a bond as text, e.g. ``"C3-H9"``."""
         return "-".join(f"{SYMBOLS[self.atoms.numbers[k]]}{k}" for k in self.pairs[bond])
+
+
+def _by_distance(atoms: Atoms) -> tuple[tuple[int, int], ...]:
+    """Return the bonds that distances tell, none where radii are missing."""
+    if not set(atoms.numbers.tolist()) <= COVALENT_RADII.keys():
+        return ()
+    periodic = bool(atoms.pbc.any())
+    return bonded_pairs(
+        atoms.numbers,
+        atoms.positions,
+        cell=np.asarray(atoms.cell) if periodic else None,
+        pbc=atoms.pbc if periodic else None,
+    )

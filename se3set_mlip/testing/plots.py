@@ -51,17 +51,16 @@ def draw_report(report: Report, path: Path) -> None:
     figure = Figure(figsize=(14.0, 12.0), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, hspace=0.06, wspace=0.04)
     figure.suptitle(f"{report.subject} on {report.structure} ({report.mode} checks)", fontsize=13)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.0, 2.05])
+    top, middle, bottom = figure.subfigures(3, 1)
     _draw_crossings(top, _find(report, "microscope"))
-    axes = bottom.subplot_mosaic(
-        [["paths", "nve", "order"], ["diatomics", "diatomics", "bonds"]], width_ratios=[1, 1, 1]
-    )
-    _draw_paths(axes["paths"], _find(report, "paths"))
-    drift, order = _find(report, "drift_mev_per_atom_per_ps"), _find(report, "timestep_fs")
-    _draw_energy(axes["nve"], drift, order)
-    _draw_order(axes["order"], order)
-    _draw_curves(axes["diatomics"], _find(report, "curves", "diatomics"), "diatomics")
-    _draw_curves(axes["bonds"], _find(report, "curves", "bond"), "bonds stretched")
+    paths, energy, fluctuation = middle.subplots(1, 3)
+    _draw_paths(paths, _find(report, "paths"))
+    order = _find(report, "timestep_fs")
+    _draw_energy(energy, _find(report, "drift_mev_per_atom_per_ps"), order)
+    _draw_order(fluctuation, order)
+    diatomics, bonds = bottom.subplots(1, 2)
+    _draw_curves(diatomics, _find(report, "curves", "diatomics"), "diatomics")
+    _draw_curves(bonds, _find(report, "curves", "bond"), "bonds stretched")
     figure.savefig(path, dpi=_RESOLUTION_DPI)
 
 
@@ -102,8 +101,9 @@ def _draw_crossings(figure: Any, result: CheckResult | None) -> None:
     for axes, zoom in zip(figure.subplots(1, len(zooms), squeeze=False)[0], zooms, strict=True):
         t = np.array(zoom["t_angstrom"]) / zoom["half_width_angstrom"]
         _style(axes, "", f"t in units of {zoom['half_width_angstrom']:.0e} Å", "energy (eV)")
-        axes.plot(t, zoom["energy_ev"], "o-", ms=3.5, lw=1.0, color=_BLUE, label="energy")
+        axes.plot(t, zoom["energy_ev"], "o-", ms=3.5, lw=1.0, color=_BLUE)
         axes.yaxis.label.set_color(_BLUE)
+        axes.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
         axes.axvline(0.0, color=_GRAY, lw=0.7, ls=":")
         other = axes.twinx()
         force = zoom["force_ev_per_angstrom"]
@@ -176,6 +176,7 @@ def _draw_order(axes: Any, result: CheckResult | None) -> None:
     label = f"measured, slope {result.measured:.2f}"
     axes.loglog(steps, values, "o-", ms=5.0, lw=1.3, color=_BLUE, label=label)
     axes.set_xticks(steps, [f"{step:g}" for step in steps])
+    axes.set_yticks(values, [f"{value:.2g}" for value in values])
     axes.minorticks_off()
     axes.legend(frameon=False, fontsize=8.5, loc="upper left")
 

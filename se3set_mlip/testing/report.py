@@ -118,7 +118,7 @@ def _allowed(result: CheckResult) -> str:
     """Return the allowed value or range."""
     if result.skipped or math.isnan(result.allowed):
         return "-"
-    if result.at_least is None:
+    if result.at_least is None or result.at_least == result.allowed:
         return _number(result.allowed)
     return f"{_number(result.at_least)}..{_number(result.allowed)}"
 

@@ -36,6 +36,8 @@ from se3set_mlip.testing.symmetry import check_symmetry
 from se3set_mlip.topology.molecule import Topology
 
 Found = CheckResult | list[CheckResult]
+N_DYNAMICS = 5
+"""Checks that begin at a minimum."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +166,13 @@ def run_report(
     extent = QUICK if quick else FULL
     results: list[CheckResult] = []
     seconds: dict[str, float] = {}
-    still = specimen
     checks = [
         *_symmetries(subject, specimen, extent, seed),
         *_computations(subject, specimen, extent, seed),
     ]
-    with tqdm(total=len(checks) + 5, disable=not progress, unit="check", leave=False) as bar:
+    with tqdm(
+        total=len(checks) + N_DYNAMICS, disable=not progress, unit="check", leave=False
+    ) as bar:
 
         def run(check_name: str, check: Callable[[], Found]) -> None:
             bar.set_description(check_name)

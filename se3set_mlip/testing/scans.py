@@ -90,7 +90,7 @@ def check_diatomics(
     Returns
     -------
     list of CheckResult
-        Force flips and minima; the largest count of all pairs.
+        Force flips and minima; the largest count of all pairs. None is fine: pairs may repel.
     """
     present = sorted({int(number) for number in specimen.atoms.numbers})
     known = sorted(subject.numbers)
@@ -100,7 +100,7 @@ def check_diatomics(
         for first, second in combinations_with_replacement(elements, 2)
     ]
     which = "of all elements known" if elements == known else "of the structure's elements"
-    return _results("diatomics", curves, f"{len(curves)} pairs {which}")
+    return _results("diatomics", curves, f"{len(curves)} pairs {which}", at_least=None)
 
 
 def check_bonds(subject: Subject, specimen: Specimen, *, n_points: int = 40) -> list[CheckResult]:
@@ -118,7 +118,8 @@ def check_bonds(subject: Subject, specimen: Specimen, *, n_points: int = 40) -> 
     Returns
     -------
     list of CheckResult
-        Force flips and minima; the largest count of all kinds.
+        Force flips and minima; the count of all kinds that is furthest from one: what does not
+        pull back is no bond.
     """
     if specimen.topology is None:
         reason = "the bonds of the structure are not known"
@@ -131,7 +132,7 @@ def check_bonds(subject: Subject, specimen: Specimen, *, n_points: int = 40) -> 
     if not curves:
         reason = "there is no bond outside rings"
         return [CheckResult.skip(f"bond scans, {what}", reason) for what in ("flips", "minima")]
-    return _results("bond scans", curves, f"{len(curves)} kinds of bonds")
+    return _results("bond scans", curves, f"{len(curves)} kinds of bonds", at_least=1)
 
 
 def _kinds(topology: Topology) -> Iterator[tuple[tuple[int, int], Sides]]:
@@ -187,8 +188,10 @@ def _curve(subject: Subject, scan: _Scan) -> Curve:
     return Curve(scan.name, scan.distances, energies, np.array(forces) @ scan.direction)
 
 
-def _results(name: str, curves: Sequence[Curve], looked_at: str) -> list[CheckResult]:
-    """Return the largest counts over curves; those that are not finite fail."""
+def _results(
+    name: str, curves: Sequence[Curve], looked_at: str, *, at_least: int | None
+) -> list[CheckResult]:
+    """Return the worst counts over curves; curves that are not finite fail."""
     broken = [curve.name for curve in curves if not is_sane(curve)]
     shapes = {curve.name: shape_of(curve) for curve in curves if is_sane(curve)}
     data = {
@@ -204,23 +207,34 @@ def _results(name: str, curves: Sequence[Curve], looked_at: str) -> list[CheckRe
     for what, allowed in (("flips", FLIPS), ("minima", MINIMA)):
         counts = {key: getattr(shape, what) for key, shape in shapes.items()}
         detail = looked_at
-        worst = float("nan") if broken else float(max(counts.values()))
-        too_many = [f"{key} {count}" for key, count in counts.items() if count > allowed]
+        off = [
+            f"{key} {count}"
+            for key, count in counts.items()
+            if count > allowed or (at_least is not None and count < at_least)
+        ]
         if broken:
             detail += f"; not finite: {', '.join(broken)}"
-        if too_many:
-            detail += f"; too many: {', '.join(too_many)}"
+        if off:
+            detail += f"; other than one: {', '.join(off)}"
         if what == "flips" and shapes:
             bends = max(shapes, key=lambda key: shapes[key].inflections)
             detail += f"; most inflections: {shapes[bends].inflections} ({bends})"
         found.append(
             CheckResult(
                 f"{name}, {what}",
-                worst,
+                float("nan") if broken else float(_worst(list(counts.values()), at_least)),
                 allowed,
                 "1",
+                at_least=at_least,
                 detail=detail,
                 data={"curves": data} if what == "flips" else {},
             )
         )
     return found
+
+
+def _worst(counts: Sequence[int], at_least: int | None) -> int:
+    """Return the largest count, or the smallest where that is too small and none too large."""
+    largest, smallest = max(counts), min(counts)
+    too_small = at_least is not None and smallest < at_least
+    return smallest if too_small and largest <= 1 else largest

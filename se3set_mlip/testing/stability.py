@@ -101,7 +101,7 @@ class _Watch:
         reasons = [reason for kelvin, reason in self._reasons if kelvin == target]
         done = float(self._steps[here].sum()) * self._step_ps
         transfers = int(self._transfers[here].sum())
-        detail = f"{done:.3g} ps in {here.sum()} copies"
+        detail = f"{done:.3g} ps in {here.sum()} copies, {len(self._bonds.pairs)} bonds watched"
         if transfers:
             detail += f"; proton transfers, which are no failures: {transfers}"
         if reasons:

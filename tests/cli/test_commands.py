@@ -199,13 +199,6 @@ def test_fragments_takes_a_charge(run, tmp_path):
     assert "charge -1" in run("fragments", "oh.xyz", "--charge", -1)
 
 
-def test_check_prints_a_table(run, tiny_model, tmp_path):
-    output = run("check", tiny_model, STRUCTURE, "--json", "checks.json")
-    results = json.loads((tmp_path / "checks.json").read_text())
-    assert all(result["passed"] for result in results)
-    assert output.count("passed") == len(results)
-
-
 def test_demo_runs_and_draws(run, tiny_model, tmp_path):
     output = run("demo", "--model", tiny_model, "--duration", 0.005)
     folder = tmp_path / "se3set-demo"

@@ -148,8 +148,10 @@ def test_bond_scans_move_both_sides_as_rigid_halves():
         slope = -10.0 * (distances - length) if name == "C1-O2" else 0.0 * distances
         assert curve["force_ev_per_angstrom"] == pytest.approx(slope, abs=1e-9), name
     assert curves["C1-O2"]["flips"] == curves["C1-O2"]["minima"] == 1
-    assert flips.passed
-    assert minima.passed
+    # The other bonds are held by nothing.
+    assert (flips.measured, flips.at_least, flips.passed) == (0, 1, False)
+    assert "C0-C1 0" in minima.detail
+    assert "C1-O2" not in minima.detail
 
 
 def test_a_scan_ends_before_a_proton_is_nearer_to_another_atom():
@@ -167,6 +169,12 @@ def test_a_scan_ends_before_a_proton_is_nearer_to_another_atom():
     lengths = flips.data["curves"][f"O{own}-H{proton}"]["distance_angstrom"]
     assert 1.1 * start < lengths[-1] < 1.5 * start
     assert flips.data["curves"]["C0-C1"]["distance_angstrom"][-1] > 2.3
+
+
+def test_a_held_bond_passes():
+    specimen = diatomic(6, 8, 1.25)
+    subject = CalculatorSubject(Pull((0, 1), 1.3))
+    assert all(result.passed for result in check_bonds(subject, specimen))
 
 
 def test_rings_and_unknown_bonds_are_left_out():

@@ -65,7 +65,7 @@ def check_batching(subject: Subject, specimen: Specimen, *, seed: int = 0) -> li
 
 
 def _gradients(subject: PotentialSubject, batch: list[Specimen]) -> tuple[float, float]:
-    """Return the largest gradient of any structure's energy by others' positions, and by its own."""
+    """Return the largest gradients of an energy by others' positions, and by its own."""
     systems = batch_systems([subject.system(one) for one in batch])
     leaf = systems.positions.detach().clone().requires_grad_(True)
     module = subject.potential.module

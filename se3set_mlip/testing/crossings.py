@@ -29,6 +29,7 @@ CROSSING_FORCE_EV_PER_ANGSTROM = 1e-6
 CROSSING_WIDTH_ANGSTROM = 1e-7
 
 SAMPLES_PER_ANGSTROM = 25.0
+LEAST_SAMPLES = 60
 SEARCH_INTERVALS_PER_ANGSTROM = 8.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 
@@ -77,14 +78,14 @@ def find_crossings(
     subject
         One that knows its boundaries.
     path
-        Sampled at 25 points for each Å of its length; of several boundaries between two of them
-        one is found.
+        Sampled at 25 points for each Å of its length, at least at 60; of several boundaries between
+        two of them one is found.
     at_most
         How many crossings are wanted: of each kind in turn.
     width_angstrom
         Width of the intervals to which crossings are bisected.
     """
-    n_samples = max(20, int(np.ceil(SAMPLES_PER_ANGSTROM * path.length)))
+    n_samples = max(LEAST_SAMPLES, int(np.ceil(SAMPLES_PER_ANGSTROM * path.length)))
     grid = np.linspace(0.0, path.length, n_samples + 1).tolist()
     seen = [subject.boundaries(path.at(t)) for t in grid]
     coarse = [
@@ -132,7 +133,7 @@ def _chosen(coarse: list[_Coarse], at_most: int) -> list[_Coarse]:
 
 
 def search_steps(
-    subject: Subject, path: Path, *, n_suspects: int = 2, width_angstrom: float
+    subject: Subject, path: Path, *, n_suspects: int, width_angstrom: float
 ) -> list[Crossing]:
     """Find where a step is most likely, from energies and forces alone.
 
@@ -159,12 +160,16 @@ def search_steps(
     for k in np.argsort(defects)[::-1][:n_suspects].tolist():
         low, high = float(grid[k]), float(grid[k + 1])
         at_low, at_high = ends[k], ends[k + 1]
+        by_energy = True
         while high - low > width_angstrom:
             middle = 0.5 * (low + high)
             (at_middle,) = subject.values([path.at(middle)])
-            left = _defect(subject, path, low, middle, at_low, at_middle)
-            right = _defect(subject, path, middle, high, at_middle, at_high)
-            if max(left, right) < rounding:
+            left = right = 0.0
+            if by_energy:
+                left = _defect(subject, path, low, middle, at_low, at_middle)
+                right = _defect(subject, path, middle, high, at_middle, at_high)
+                by_energy = max(left, right) > rounding
+            if not by_energy:
                 left = float(np.abs(at_middle.forces - at_low.forces).max())
                 right = float(np.abs(at_high.forces - at_middle.forces).max())
             if left > right:
@@ -226,7 +231,8 @@ def check_crossings(
     n_random
         How many random straight paths are among these.
     max_crossings_per_path
-        How many crossings of a path are looked at, of every kind in turn.
+        How many crossings of a path are looked at, of every kind in turn; one suspect for each six
+        where boundaries are unknown.
     seed
         Of the random paths.
 
@@ -249,7 +255,12 @@ def check_crossings(
         if known:
             crossings = find_crossings(subject, path, at_most=max_crossings_per_path)
         else:
-            crossings = search_steps(subject, path, width_angstrom=CROSSING_WIDTH_ANGSTROM)
+            crossings = search_steps(
+                subject,
+                path,
+                n_suspects=max(1, max_crossings_per_path // 6),
+                width_angstrom=CROSSING_WIDTH_ANGSTROM,
+            )
         _look(looked, subject, path, crossings)
     if not looked.steps:
         reason = "no boundary was crossed; give a structure of more atoms, or longer paths"

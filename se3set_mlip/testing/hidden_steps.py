@@ -30,7 +30,7 @@ def _rounding(subject: Subject, path: Path) -> float:
     x = np.arange(len(t)) - 5.5
     line = np.polyval(np.polyfit(x, energies - energies[0], 1), x)
     scatter = float(np.std(energies - energies[0] - line))
-    return max(scatter, float(np.finfo(float).eps * np.abs(energies).max()))
+    return max(scatter, float(np.finfo(float).eps * max(1.0, *np.abs(energies))))
 
 
 class _Samples:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from se3set_mlip.testing.specimens import displaced, isolated, joined, molecules
@@ -102,8 +103,8 @@ def parted(
 ) -> Path:
     """Return a path on which two molecules part.
 
-    A structure of several molecules gives up its last one as it lies, which first comes closer
-    than it was; of a single molecule a turned copy is put ``contact_angstrom`` away.
+    A structure of several molecules gives up its last one, which is first pushed towards the others
+    up to ``contact_angstrom``; of a single molecule a turned copy is put that far away.
     """
     several = molecules(specimen)
     generator = np.random.default_rng(seed)
@@ -122,7 +123,10 @@ def parted(
     direction = np.zeros((len(start.atoms), 3))
     direction[moving] = way / np.linalg.norm(way)
     if len(several) > 1:
-        start = displaced(start, -0.5 * direction)
+        pushes = np.arange(0.0, 10.0, 0.1)
+        gaps = [cdist(positions[rest], positions[last] - x * direction[last]).min() for x in pushes]
+        blocked = [x for x, gap in zip(pushes, gaps, strict=True) if gap < contact_angstrom]
+        start = displaced(start, -max(0.0, min(blocked, default=10.0) - 0.1) * direction)
     return _straight("molecules part", start, direction, length_angstrom)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from se3set_mlip.potential.potential import Potential, PotentialModule
 from se3set_mlip.testing.results import CheckResult
 from se3set_mlip.testing.specimens import boxed, held
-from se3set_mlip.testing.subject import Array, Specimen, Subject
+from se3set_mlip.testing.subject import Specimen, Subject
 from se3set_mlip.testing.subjects import PotentialSubject
 
 SKIN_ABSOLUTE = 1e-12
@@ -58,13 +58,10 @@ def check_skin(subject: Subject, specimen: Specimen) -> list[CheckResult]:
         return [CheckResult.skip(name, "1e-12 needs double precision") for name in names]
     specimen = held(specimen)
     worst = np.zeros(2)
+    others = [PotentialSubject(with_skin(subject.potential, skin)) for skin in SKINS_ANGSTROM]
     for place in (specimen, boxed(specimen)):
-        energies: list[Array] = []
-        forces: list[Array] = []
-        for skin in SKINS_ANGSTROM:
-            other = PotentialSubject(with_skin(subject.potential, skin))
-            energies.append(other.atomic_energies(place))
-            forces.append(other.values([place])[0].forces)
+        energies = [other.atomic_energies(place) for other in others]
+        forces = [other.values([place])[0].forces for other in others]
         for column, found in enumerate((energies, forces)):
             differences = [float(np.abs(values - found[0]).max()) for values in found[1:]]
             worst[column] = max(worst[column], *differences)

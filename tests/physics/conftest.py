@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from e3nn import o3
 from rdkit import Chem
 
@@ -21,6 +22,7 @@ from se3set_mlip.model.config import ModelConfig
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.potential_module import PotentialModule
+from se3set_mlip.testing.subject import Specimen
 
 MOLECULES = json.loads((Path(__file__).parents[1] / "data" / "fragments.json").read_text())
 
@@ -125,6 +127,20 @@ def make_system(topology_of: Callable[[str], s3.Topology]) -> MakeSystem:
             fragmentation,
             cell=cell,
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def specimen_of(topology_of: Callable[[str], s3.Topology]) -> Callable[..., Specimen]:
+    """Return a named molecule as a specimen for the checks, in a cell if one is given."""
+
+    def make(name: str, *, cell: np.ndarray | None = None) -> Specimen:
+        atoms = Atoms(MOLECULES[name]["numbers"], geometry(name))
+        if cell is not None:
+            atoms.set_cell(cell)
+            atoms.pbc = True
+        return Specimen(atoms, topology_of(name))
 
     return make
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from se3set_mlip.hypergraph.hypergraph import moved
-from se3set_mlip.testing import check_forces, check_stress
+from se3set_mlip.testing.derivatives import check_forces, check_hessian, check_stress
+from se3set_mlip.testing.subjects import PotentialSubject
 
 CELL = np.array([[6.5, 0.0, 0.0], [1.0, 7.0, 0.0], [-0.5, 0.8, 6.0]])
 
@@ -13,20 +14,21 @@ CELL = np.array([[6.5, 0.0, 0.0], [1.0, 7.0, 0.0], [-0.5, 0.8, 6.0]])
 @pytest.mark.parametrize("preset", ["implicit_md22", "explicit_md17", "explicit_qm9"])
 @pytest.mark.parametrize("basis", ["exponential_normal", "gaussian"])
 @pytest.mark.parametrize("molecule", ["ethanol_water", "nma"])
-def test_forces_are_central_differences(make_potential, make_system, preset, basis, molecule):
-    potential = make_potential(preset, basis=basis, seed=1)
-    result = check_forces(potential, make_system(potential, molecule))
+def test_forces_are_central_differences(make_potential, specimen_of, preset, basis, molecule):
+    subject = PotentialSubject(make_potential(preset, basis=basis, seed=1))
+    (result,) = check_forces(subject, specimen_of(molecule), n_directions=2)
     assert result.allowed == 1e-7
     assert result.passed, result
 
 
 @pytest.mark.parametrize("preset", ["implicit_md22", "explicit_qm9"])
-def test_stress_and_forces_in_a_small_triclinic_cell(make_potential, make_system, preset):
-    potential = make_potential(preset, seed=2)
-    system = make_system(potential, "ethanol_water", cell=CELL)
-    assert float(potential.compute(system, stress=True).stress.abs().max()) > 1e-5
-    for check in (check_stress, check_forces):
-        result = check(potential, system)
+def test_stress_and_forces_in_a_small_triclinic_cell(make_potential, specimen_of, preset):
+    subject = PotentialSubject(make_potential(preset, seed=2))
+    specimen = specimen_of("ethanol_water", cell=CELL)
+    (values,) = subject.values([specimen], stress=True)
+    assert np.abs(values.stress).max() > 1e-5
+    for check, n in ((check_stress, {"n_strains": 2}), (check_forces, {"n_directions": 2})):
+        (result,) = check(subject, specimen, **n)
         assert result.allowed == 1e-7
         assert result.passed, result
 
@@ -63,6 +65,16 @@ def test_hessian_is_symmetric_and_the_derivative_of_forces(make_potential, make_
             )
         difference = -(shifted[0] - shifted[1]) / (2 * step)
         assert torch.allclose(difference, hessian[k], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["implicit_md22", "explicit_md17"])
+def test_differences_of_forces_are_symmetric(make_potential, specimen_of, preset):
+    (result,) = check_hessian(
+        PotentialSubject(make_potential(preset)), specimen_of("ethanol_water"), n_directions=3
+    )
+    assert result.allowed == 1e-8
+    assert np.abs(result.data["hessian"]).max() > 1e-2
+    assert result.passed, result
 
 
 def test_no_force_on_the_whole(make_potential, make_system):

@@ -197,7 +197,8 @@ def potential_from_bytes(
     try:
         settings = json.loads(header["config"])
         n_numbers = sum(tensor.numel() for tensor in tensors.values())
-        check_settings_fit(settings, max(n_numbers, len(SYMBOLS)))
+        longest = max(len(tensors), len(SYMBOLS))
+        check_settings_fit(settings, max(n_numbers, len(SYMBOLS)), longest=longest)
         config = config_from_dict(PotentialConfig, settings)
         check_length(config.model.n_layers, len(tensors))
         metadata = config_from_dict(Metadata, json.loads(header["metadata"]))

@@ -86,7 +86,7 @@ def limited_lengths(most_numbers: int) -> Iterator[None]:
         yield
 
 
-def check_settings_fit(settings: Any, most: int) -> None:
+def check_settings_fit(settings: Any, most: int, *, longest: int) -> None:
     """Raise ``MemoryError`` for settings with a whole number above ``most``, also inside text.
 
     Parameters
@@ -95,10 +95,13 @@ def check_settings_fit(settings: Any, most: int) -> None:
         Nested dictionaries and lists, as JSON gives them.
     most
         Numbers in the weights: no width of a network is above it.
+    longest
+        Most items of a list.
     """
     if isinstance(settings, dict | list):
+        check_length(len(settings), longest)
         for item in settings.values() if isinstance(settings, dict) else settings:
-            check_settings_fit(item, most)
+            check_settings_fit(item, most, longest=longest)
     elif isinstance(settings, str):  # irreps
         for digits in re.findall(r"[0-9]+", settings):
             check_length(int(digits[:20]), most)

@@ -49,7 +49,7 @@ def draw_box(data, positions):
     if kind == "cubic":
         return np.eye(3) * (size.max() + margin), FLAGS[0]
     if kind == "thin":
-        return np.diag(size + [margin, 1.8, 2.5]), FLAGS[0]
+        return np.diag(size + np.array([margin, 1.8, 2.5])), FLAGS[0]
     tilt = np.tril(np.reshape(data.draw(st.tuples(*[st.floats(-0.6, 0.6)] * 9)), (3, 3)), -1)
     cell = np.diag(size + margin) @ (np.eye(3) + tilt)
     if kind == "slab":
@@ -75,9 +75,10 @@ def compute(potential, structure):
     try:
         return fresh.evaluate(structure.atoms, topology=structure.topology)
     except s3.errors.InputError as error:
-        assert "cell" in str(error) or "image" in str(error)
-        assert structure.atoms.pbc.any()
-        return None
+        message = str(error)
+    assert "cell" in message or "image" in message
+    assert structure.atoms.pbc.any()
+    return None
 
 
 def same(found, expected, order=slice(None), turn=None):

@@ -207,7 +207,7 @@ def test_memory_is_flat_and_a_leak_is_seen(tiny_potential, monkeypatch):
 
     class Leaking(PotentialSubject):
         def values(self, specimens, *, stress=False):
-            leaked.append(np.ones(300_000))
+            leaked.append(np.ones(60_000))
             return super().values(specimens, stress=stress)
 
     result = check_memory(Leaking(tiny_potential), water(), n_steps=60)

@@ -73,23 +73,23 @@ def save(path: Path, atoms: Atoms, step: int, rows: list[list[float]], settings:
     temporary.replace(path)
 
 
-def summary(rows: np.ndarray, n_atoms: int, timestep: float) -> dict[str, float]:
+def summary(rows: np.ndarray, n_atoms: int, timestep: float) -> dict[str, float | None]:
     """Return drift, fluctuation, and the growth of memory after the warm-up of each process."""
     step, resident, energy = rows[:, 0], rows[:, 1], rows[:, 2]
     picoseconds = step * timestep / 1000.0
     drift = np.polyfit(picoseconds, energy, 1)[0] if len(rows) > 1 else np.nan
-    growth = 0.0
+    growth = None  # as long as no process is past its warm-up
     for process in np.unique(rows[:, 5]):
         of_process = rows[:, 5] == process
         counted = resident[of_process & (step >= step[of_process][0] + WARMUP_STEPS)]
-        if len(counted):
-            growth = max(growth, float(counted.max() / counted[0] - 1.0))
+        if len(counted) > 1:
+            growth = max(growth or 0.0, float(counted.max() / counted[0] - 1.0))
     return {
         "steps": int(step[-1]),
         "picoseconds": float(picoseconds[-1]),
         "drift_mev_per_atom_per_ps": float(1000.0 * drift / n_atoms),
         "energy_std_mev_per_atom": float(1000.0 * energy.std() / n_atoms),
-        "memory_growth_percent": 100.0 * growth,
+        "memory_growth_percent": None if growth is None else 100.0 * growth,
         "different_incidences": len(np.unique(rows[:, 4])),
         "processes": len(np.unique(rows[:, 5])),
     }

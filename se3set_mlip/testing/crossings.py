@@ -20,7 +20,7 @@ import numpy as np
 from se3set_mlip.testing.microscope import pictures, steps_at
 from se3set_mlip.testing.paths import Path, parted, pulled_atom, random_straight, shrinking_cell
 from se3set_mlip.testing.results import CheckResult
-from se3set_mlip.testing.specimens import boxed, held
+from se3set_mlip.testing.specimens import boxed, held, isolated
 from se3set_mlip.testing.subject import Array, Specimen, Subject, Values
 from se3set_mlip.testing.subjects import BOUNDARY_NAMES
 
@@ -201,8 +201,8 @@ def crossing_paths(
     """
     paths = [random_straight(specimen, length_angstrom=0.6, seed=seed + k) for k in range(n_random)]
     paths.append(parted(specimen, length_angstrom=6.5, seed=seed))
-    if len(specimen.atoms) > 1:
-        paths.append(pulled_atom(specimen, length_angstrom=5.0, seed=seed))
+    if len(specimen.atoms) > 1:  # in open space: in a small cell its bonds would lose their image
+        paths.append(pulled_atom(isolated(specimen), length_angstrom=5.0, seed=seed))
     in_box = boxed(specimen)
     if subject.boundaries(in_box) is not None:
         paths.append(shrinking_cell(in_box))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from se3set_mlip.configuration import check_field_types
 from se3set_mlip.elements import COVALENT_RADII
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.fragments.fragmentation import FragmentationConfig
@@ -51,6 +52,7 @@ class HypergraphConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings without meaning."""
+        check_field_types(self)
         if self.membership not in ("smooth", "hard"):
             raise ConfigError(f"membership = {self.membership!r}, expected 'smooth' or 'hard'")
         ranges = (self.cutoff_angstrom, self.bond_order_range_angstrom, self.skin_angstrom)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from e3nn import o3
 
+from se3set_mlip.configuration import check_field_types
 from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.model.linear import check_layout
@@ -85,6 +86,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot make a network."""
+        check_field_types(self)
         if not self.elements or tuple(sorted(set(self.elements))) != tuple(self.elements):
             raise ConfigError(f"elements = {self.elements} must be ascending and not empty")
         if not 1 <= self.elements[0] <= self.elements[-1] < len(SYMBOLS):

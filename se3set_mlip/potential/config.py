@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from se3set_mlip.configuration import check_field_types
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.fragments.fragmentation import FragmentationConfig
 from se3set_mlip.hypergraph.build import HypergraphConfig
@@ -35,6 +36,7 @@ class PotentialConfig:
 
     def __post_init__(self) -> None:
         """Refuse combinations that would not be smooth."""
+        check_field_types(self)
         if self.repulsion not in ("none", "zbl"):
             raise ConfigError(f"repulsion = {self.repulsion!r}, expected 'none' or 'zbl'")
         if not 0.0 < self.repulsion_fraction <= 1.0:

@@ -55,7 +55,8 @@ class Frame:
             If it is not a number above zero.
         """
         value = self.atoms.info.get("config_weight", 1.0)
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 < value < math.inf:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not 0.0 < float(value) < math.inf:
             raise DatasetError(
                 f"{self.name} has config_weight = {value!r}; give a number above zero, or none"
             )

@@ -4,7 +4,9 @@ import pytest
 
 from se3set_mlip.configuration import config_from_dict, config_to_dict
 from se3set_mlip.errors import ConfigError
+from se3set_mlip.hypergraph.build import HypergraphConfig
 from se3set_mlip.model.config import ModelConfig
+from se3set_mlip.potential.config import PotentialConfig
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,12 @@ def test_there_and_back_again():
 def test_elements_are_required():
     with pytest.raises(ConfigError, match="elements"):
         config_from_dict(ModelConfig, {})
+
+
+def test_types_are_checked_however_settings_are_made():
+    with pytest.raises(ConfigError, match=r"ModelConfig\.n_layers"):
+        ModelConfig(elements=(1, 8), n_layers="two")
+    with pytest.raises(ConfigError, match=r"HypergraphConfig\.cutoff_angstrom"):
+        HypergraphConfig(cutoff_angstrom="4")
+    with pytest.raises(ConfigError, match=r"PotentialConfig\.model"):
+        PotentialConfig(model={"elements": [1, 8]})

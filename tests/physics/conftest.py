@@ -65,7 +65,7 @@ def make_potential() -> MakePotential:
                     elements=(1, 6, 7, 8),
                     interaction=interaction,
                     irreps="8x0e+4x1o+2x2e" if l2 else "8x0e+4x1o",
-                    irreps_density="+".join(f"6x{o3.Irrep(l, (-1) ** l)}" for l in range(lmax + 1)),
+                    irreps_density="+".join(f"6x{o3.Irrep(k, (-1) ** k)}" for k in range(lmax + 1)),
                     irreps_final="8x0e",
                     irreps_head="4x0e+2x1o+1x2e" if l2 else "4x0e+2x1o",
                     irreps_hidden="12x0e+6x1o+3x2e" if l2 else "12x0e+6x1o",

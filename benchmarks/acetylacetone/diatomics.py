@@ -24,7 +24,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 LARGEST_FORCE = 20.0  # eV/Å
 WEIGHT = 0.003  # of a structure in the loss: errors of 0.4 eV/Å count as those of 0.02 elsewhere
-FAINT, LEAST_WEIGHT = 0.15, 5e-4  # eV/Å: weights of 1 for forces far below; and far above
+FAINT, LEAST_WEIGHT = 0.3, 0.05  # eV/Å: weights of 1 for forces far below; and far above
 FOLDER = Path(__file__).parent / "data"
 
 

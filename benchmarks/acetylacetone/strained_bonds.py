@@ -1,10 +1,10 @@
-"""Write acetylacetone with strained bonds to ``data/strained_bonds.xyz``; needs tblite.
+"""Write acetylacetone with strained bonds to ``data``; needs tblite.
 
 In dynamics at room temperature no bond is ever half as long again, and a potential that has seen
 nothing else may have minima there. Each kind of bond is stretched and compressed as a whole (rigid
 halves, from 0.72 to 1.6 of its length, the middle left out) in a few geometries of the training
 set; forces are those of GFN2-xTB (doi:10.1021/acs.jctc.8b01176), good for the shape of the wall and
-of the way out, and count little in the loss.
+of the way out, and count little in the loss. A second file holds the way out alone, with more weight.
 """
 
 from pathlib import Path
@@ -19,11 +19,12 @@ import se3set_mlip as s3
 from se3set_mlip.topology.graph import connected_components, environment_codes
 
 FOLDER = Path(__file__).parent / "data"
-FILE = FOLDER / "strained_bonds.xyz"
 SCALES = (0.72, 0.76, 0.8, 0.84, 0.88, 1.16, 1.22, 1.28, 1.34, 1.4, 1.5, 1.6)
 BASES = (0, 100, 200, 300)  # structures of the training set at 300 K
 LARGEST_FORCE = 20.0  # eV/Å
 WEIGHT = 0.003  # of a structure in the loss
+FAR_SCALES = (1.34, 1.4, 1.45, 1.5, 1.55, 1.6)
+FAR_WEIGHT = 0.03
 
 
 def kinds(topology: s3.Topology) -> list[tuple[tuple[int, int], list[int]]]:
@@ -48,8 +49,8 @@ def mapped_smiles(topology: s3.Topology) -> str:
     return str(Chem.MolToSmiles(molecule))
 
 
-def frames() -> list[Atoms]:
-    """Return all structures with their forces."""
+def frames(scales: tuple[float, ...], weight: float) -> list[Atoms]:
+    """Return all structures with their forces and one weight."""
     made = []
     for base in BASES:
         start = ase.io.read(FOLDER / "train_300K.xyz", index=base)
@@ -57,7 +58,7 @@ def frames() -> list[Atoms]:
         smiles = mapped_smiles(topology)
         for bond, side in kinds(topology):
             vector = start.positions[bond[1]] - start.positions[bond[0]]
-            for scale in SCALES:
+            for scale in scales:
                 atoms = Atoms(start.numbers, start.positions)
                 atoms.positions[side] += (scale - 1.0) * vector
                 atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
@@ -67,12 +68,17 @@ def frames() -> list[Atoms]:
                     continue
                 atoms.arrays["REF_forces"] = forces
                 atoms.info["mapped_smiles"] = smiles
-                atoms.info["config_weight"] = WEIGHT
+                atoms.info["config_weight"] = weight
                 made.append(atoms)
     return made
 
 
+def write(name: str, structures: list[Atoms]) -> None:
+    """Write a file of structures."""
+    ase.io.write(FOLDER / name, structures, format="extxyz")
+    print(f"{len(structures)} structures in {FOLDER / name}")
+
+
 if __name__ == "__main__":
-    structures = frames()
-    ase.io.write(FILE, structures, format="extxyz")
-    print(f"{len(structures)} structures in {FILE}")
+    write("strained_bonds.xyz", frames(SCALES, WEIGHT))
+    write("strained_bonds_far.xyz", frames(FAR_SCALES, FAR_WEIGHT))

@@ -47,7 +47,7 @@ from se3set_mlip.testing.run import run_report
 @click.option(
     "--stability-ps",
     type=click.FloatRange(min=0.0, min_open=True),
-    help="Length of the thermostatted runs at each temperature. [default: 0.1, with --full 8]",
+    help="Length of the thermostatted runs at each temperature. [default: 0.1, with --full 100]",
 )
 @click.option("--seed", default=0, show_default=True, help="Of all random numbers.")
 @click.option("--json", "json_file", type=NEW_FILE, help="Write all results here.")

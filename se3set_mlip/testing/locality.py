@@ -119,7 +119,8 @@ def check_locality(
         )
         step[n_atoms + atom] = 0.3 * outward / np.linalg.norm(outward)
         specimens.append(displaced(both, step))
-    before, *after = (found.forces for found in subject.values(specimens))
+    # One by one: matrix products round a row by its place among the rows of a batch.
+    before, *after = (subject.values([one])[0].forces for one in specimens)
     here = [float(np.abs(forces[:n_atoms] - before[:n_atoms]).max()) for forces in after]
     there = [float(np.abs(forces[n_atoms:] - before[n_atoms:]).max()) for forces in after]
     if max(there) == 0.0:

@@ -127,4 +127,3 @@ class RemoteCalculator(Calculator):
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(timeout=30)
-

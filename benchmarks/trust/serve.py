@@ -1,4 +1,4 @@
-"""The far end of the pipe: an ASE calculator of another environment, asked through stdin and stdout.
+"""The far end of the pipe: an ASE calculator of another environment, asked through its stdin.
 
 Runs in the environment of the calculator and needs nothing but ASE there::
 

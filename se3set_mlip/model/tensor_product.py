@@ -98,7 +98,7 @@ class EdgeCoupling(torch.nn.Module):
         start = 0
         for i, width in enumerate(self.widths):
             block = flat[:, start : start + width]
-            out.append(block.reshape(-1, self.rows[i], self.dims_in[i]))
+            out.append(block.reshape(block.shape[0], self.rows[i], self.dims_in[i]))
             start += width
         return out
 

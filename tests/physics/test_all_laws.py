@@ -27,19 +27,26 @@ LAWS = (
     check_batching,
 )
 
+SCALES = {"attention": 1.3, "density": 1.1}
+"""Of the weights; products of third order grow faster."""
+
 CASES = [
     # A diagonal of the table in the daily tests, the rest of it among the heavy ones.
-    pytest.param(preset, seed, lmax, marks=[] if seed == lmax else [pytest.mark.heavy])
+    pytest.param(interaction, preset, seed, lmax, marks=[] if seed == lmax else [pytest.mark.heavy])
+    for interaction in ("attention", "density")
     for preset in ("implicit_md22", "explicit_md17")
     for seed in (0, 1, 2)
     for lmax in (0, 1, 2)
 ]
 
 
-@pytest.mark.parametrize(("preset", "seed", "lmax"), CASES)
+@pytest.mark.parametrize(("interaction", "preset", "seed", "lmax"), CASES)
 @pytest.mark.parametrize("place", ["open", "periodic"])
-def test_every_law_holds(make_potential, specimen_of, preset, seed, lmax, place):
-    subject = PotentialSubject(make_potential(preset, seed=seed, lmax=lmax))
+def test_every_law_holds(make_potential, specimen_of, interaction, preset, seed, lmax, place):
+    potential = make_potential(
+        preset, seed=seed, lmax=lmax, interaction=interaction, scale=SCALES[interaction]
+    )
+    subject = PotentialSubject(potential)
     specimen = specimen_of("water")
     if place == "periodic":
         specimen = boxed(specimen)
@@ -49,10 +56,12 @@ def test_every_law_holds(make_potential, specimen_of, preset, seed, lmax, place)
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize("interaction", ["attention", "density"])
 @pytest.mark.parametrize("preset", ["implicit_md22", "explicit_md17", "explicit_qm9"])
 @pytest.mark.parametrize("place", ["open", "periodic"])
-def test_every_law_holds_for_two_molecules(make_potential, specimen_of, preset, place):
-    subject = PotentialSubject(make_potential(preset, seed=1))
+def test_every_law_holds_for_two_molecules(make_potential, specimen_of, interaction, preset, place):
+    potential = make_potential(preset, seed=1, interaction=interaction, scale=SCALES[interaction])
+    subject = PotentialSubject(potential)
     specimen = specimen_of("ethanol_water")
     if place == "periodic":
         specimen = boxed(specimen)

@@ -9,8 +9,9 @@ Morse curves
 with the spectroscopic constants of the ground states: r_e and omega_e from K. P. Huber and
 G. Herzberg, Constants of Diatomic Molecules (1979), as in the NIST Chemistry WebBook; D_e is D_0
 from there plus half of omega_e. Where the force exceeds 20 eV/Å the wall between nuclei takes over
-(``repulsion: zbl``), and there are no frames. Two files: one with equal weights, to learn the wells,
-and one in which faint forces weigh most, to learn the way out without a ripple.
+(``repulsion: zbl``), and there are no frames. One file has equal weights, to learn the wells; in
+one faint forces weigh most, to learn the way out without a ripple; and one asks for small relative
+errors from the wall to the end.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.data import atomic_masses, atomic_numbers
 
-LARGEST_FORCE = 20.0  # eV/Å
+LARGEST_FORCE, LARGEST_FORCE_FINE = 20.0, 60.0  # eV/Å
 WEIGHT = 0.003  # of a structure in the loss: errors of 0.4 eV/Å count as those of 0.02 elsewhere
 FAINT, LEAST_WEIGHT = 0.3, 0.05  # eV/Å: weights of 1 for forces far below; and far above
 FOLDER = Path(__file__).parent / "data"
@@ -62,12 +63,14 @@ def force(diatomic: Diatomic, distances: np.ndarray) -> np.ndarray:
     return slope
 
 
-def frames(distances: np.ndarray, weight: Callable[[float], float]) -> list[Atoms]:
-    """Return all structures with their forces, and weights given by these."""
+def frames(
+    distances: np.ndarray, weight: Callable[[float], float], *, largest: float = LARGEST_FORCE
+) -> list[Atoms]:
+    """Return all structures with forces up to ``largest``, and weights given by the forces."""
     made = []
     for diatomic in DIATOMICS:
         for distance, value in zip(distances, force(diatomic, distances), strict=True):
-            if abs(value) > LARGEST_FORCE:
+            if abs(value) > largest:
                 continue
             atoms = Atoms(diatomic.symbols, [[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
             atoms.arrays["REF_forces"] = np.array([[0.0, 0.0, -value], [0.0, 0.0, value]])
@@ -75,6 +78,12 @@ def frames(distances: np.ndarray, weight: Callable[[float], float]) -> list[Atom
             atoms.info["config_weight"] = weight(value)
             made.append(atoms)
     return made
+
+
+def fine_weight(value: float) -> float:
+    """Return a weight that asks for small relative errors, faint or strong as the force may be."""
+    faint = sum(top * f**2 / (f**2 + value**2) for f, top in ((FAINT, 1.0), (0.1 * FAINT, 20.0)))
+    return round(faint + LEAST_WEIGHT * min(1.0, (LARGEST_FORCE / value) ** 2), 6)
 
 
 def write(name: str, structures: list[Atoms]) -> None:
@@ -94,5 +103,13 @@ if __name__ == "__main__":
         frames(
             np.concatenate([near, np.arange(2.5, 6.05, 0.1)]),
             lambda value: round(FAINT**2 / (FAINT**2 + value**2) + LEAST_WEIGHT, 6),
+        ),
+    )
+    write(
+        "diatomics_fine.xyz",
+        frames(
+            np.concatenate([np.arange(0.4, 2.5, 0.05), np.arange(2.5, 6.05, 0.1)]),
+            fine_weight,
+            largest=LARGEST_FORCE_FINE,
         ),
     )

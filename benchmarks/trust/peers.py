@@ -217,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="+", choices=["random", "hard", "shipped", *PEERS])
     parser.add_argument("--full", action="store_true", help="everything, with 20 ps of NVE")
+    parser.add_argument("--stability-ps", type=float, help="length of the thermostatted runs")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "acetylacetone.safetensors")
     parser.add_argument("--environments", type=Path, default=ROOT / ".venvs")
     parser.add_argument("--threads", type=int, default=1)
@@ -229,7 +230,9 @@ def main() -> None:
         if key in UNTRAINED:
             report = without_learned(run_report(subject, atoms, stability_ps=0.01))
         else:
-            report = run_report(subject, atoms, quick=not chosen.full)
+            report = run_report(
+                subject, atoms, quick=not chosen.full, stability_ps=chosen.stability_ps
+            )
         picture = RESULTS / f"{key}.png"
         draw_report(report, picture)
         shrink(picture)

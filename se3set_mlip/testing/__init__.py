@@ -12,8 +12,8 @@ bonds that it is held to. Every check returns what was measured and what is allo
 - ``Subject``, ``PotentialSubject``, ``CalculatorSubject``, ``as_subject``: what is checked.
 - ``Specimen``: what it is checked on; :mod:`.specimens` and :mod:`.paths` make others of it.
 - ``check_symmetry``, ``check_forces``, ``check_stress``, ``check_hessian``, ``check_crossings``,
-  ``check_hidden_steps``, ``check_skin``, ``check_extensivity``, ``check_locality``,
-  ``check_periodic``, ``check_batching``: laws that hold for any weights.
+  ``check_hidden_steps``, ``check_symmetric_site``, ``check_skin``, ``check_extensivity``,
+  ``check_locality``, ``check_periodic``, ``check_batching``: laws that hold for any weights.
 - ``check_agreement``, ``check_memory``: the same numbers everywhere, and no leak.
 - ``check_diatomics``, ``check_bonds``, ``check_drift``, ``check_order``, ``check_stability``: what
   was learned, and dynamics.
@@ -34,6 +34,7 @@ from se3set_mlip.testing.report import Report
 from se3set_mlip.testing.results import CheckResult
 from se3set_mlip.testing.run import run_checks, run_report
 from se3set_mlip.testing.scans import check_bonds, check_diatomics
+from se3set_mlip.testing.sites import check_symmetric_site
 from se3set_mlip.testing.skin import check_skin
 from se3set_mlip.testing.stability import check_stability
 from se3set_mlip.testing.subject import Specimen, Subject, Values
@@ -66,6 +67,7 @@ __all__ = [
     "check_skin",
     "check_stability",
     "check_stress",
+    "check_symmetric_site",
     "check_symmetry",
     "run_checks",
     "run_report",

@@ -19,7 +19,7 @@ from se3set_mlip.testing.subject import Array, Specimen, Subject, Values
 DERIVATIVE_RELATIVE = 1e-7
 HESSIAN_RELATIVE = 1e-8
 
-STEPS = (2e-4, 4e-4, 8e-4, 1.6e-3)
+STEPS = (2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4)
 """Å, or strain."""
 
 NEEDS_DOUBLE = "differences need double precision"

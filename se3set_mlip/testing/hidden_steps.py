@@ -58,13 +58,19 @@ class _Samples:
         return float(np.abs(np.diff(energies[::2]) - integral).sum())
 
 
+def _in_order(ratio: float) -> bool:
+    """Tell whether an error fell as it does where the rule has its order."""
+    return HIDDEN_STEP_RATIO[0] <= ratio <= HIDDEN_STEP_RATIO[1]
+
+
 def check_hidden_steps(
     subject: Subject,
     specimen: Specimen,
     *,
     n_paths: int = 1,
     amplitude_angstrom: float = 0.06,
-    max_intervals: int = 256,
+    min_intervals: int = 256,
+    max_intervals: int = 2048,
     seed: int = 0,
 ) -> list[CheckResult]:
     """Integrate the force along random smooth paths at two step sizes.
@@ -79,8 +85,9 @@ def check_hidden_steps(
         How many paths; the ratio that is furthest from 16 is reported.
     amplitude_angstrom
         Standard deviation of a coordinate's slowest wave.
-    max_intervals
-        Halving stops at the power of two not above this, or where rounding is met before.
+    min_intervals, max_intervals
+        Halving stops where rounding is met; else at the first of these two powers of two if the
+        rule has its order there, and at the second if the energy is too steep for that.
     seed
         Of the first path.
 
@@ -100,6 +107,8 @@ def check_hidden_steps(
         rounding = _rounding(subject, path)
         n, errors = COARSEST, [samples.error(COARSEST)]
         while 2 * n <= max_intervals:
+            if n >= min_intervals and _in_order(errors[-2] / errors[-1]):
+                break
             error = samples.error(2 * n)
             if error < ABOVE_ROUNDING * 2 * n * rounding:
                 break

@@ -27,6 +27,7 @@ from se3set_mlip.testing.periodic import check_periodic
 from se3set_mlip.testing.report import Report
 from se3set_mlip.testing.results import CheckResult
 from se3set_mlip.testing.scans import check_bonds, check_diatomics
+from se3set_mlip.testing.sites import check_symmetric_site
 from se3set_mlip.testing.skin import check_skin
 from se3set_mlip.testing.specimens import held
 from se3set_mlip.testing.stability import check_stability
@@ -221,6 +222,7 @@ def _symmetries(subject: Subject, specimen: Specimen, extent: Extent, seed: int)
             "hidden steps",
             lambda: check_hidden_steps(subject, specimen, n_paths=extent.n_hidden_paths, seed=seed),
         ),
+        ("symmetric site", lambda: check_symmetric_site(subject, specimen, seed=seed)),
         ("skin", lambda: check_skin(subject, specimen)),
         ("extensivity", lambda: check_extensivity(subject, specimen, seed=seed)),
         ("locality", lambda: check_locality(subject, specimen, seed=seed)),

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import se3set_mlip as s3
+from se3set_mlip.testing.sites import STIFFNESS_RATIO, check_symmetric_site
+from se3set_mlip.testing.subjects import PotentialSubject
 
 MOLECULES = {
     "methane": (
@@ -57,3 +59,13 @@ def test_the_symmetric_site_itself(make_potential, name):
     assert largest_force(potential, name, 0.0) == pytest.approx(
         largest_force(potential, name, 1e-9), rel=1e-4
     )
+
+
+def test_the_check_finds_the_published_norms_and_passes_the_joint_one(make_potential, specimen_of):
+    def measured(norm):
+        subject = PotentialSubject(make_potential(norm=norm, scale=1.0))
+        return check_symmetric_site(subject, specimen_of("ethanol"))[0]
+
+    assert measured("joint").passed
+    assert not measured("per_irrep").passed
+    assert measured("per_irrep").measured > 3.0 * STIFFNESS_RATIO

@@ -82,9 +82,9 @@ def check_command(
             f"{len(against_arguments)} --against-arguments for {len(against)} --against; give at "
             "most one for each, in the same order"
         )
+    subjects = [(_name(model), _subject(model, model_arguments, device=device, dtype=dtype))]
     path = structure.pop("structure") or _beside(model, smiles=structure["smiles"])
     atoms, topology = read_atoms(path, **structure)
-    subjects = [(_name(model), _subject(model, model_arguments, device=device, dtype=dtype))]
     for k, target in enumerate(against):
         arguments = against_arguments[k] if k < len(against_arguments) else "{}"
         subjects.append((_name(target), _calculator(target, arguments)))
@@ -133,7 +133,8 @@ def _subject(target: str, arguments: str, *, device: str, dtype: str) -> Any:
         return load(Path(target), device=device, dtype=dtype)
     if ":" not in target:
         raise InputError(
-            f"{target!r} is neither a model file nor an ASE calculator of the form module:callable"
+            f"model file {target!r} does not exist; correct the path, or name an ASE calculator as "
+            "module:callable"
         )
     return _calculator(target, arguments)
 

@@ -95,7 +95,7 @@ def test_the_structure_beside_the_model_is_taken(check, tiny_model, monkeypatch)
     ("arguments", "message"),
     [
         ([LJ], "no structure is named"),
-        (["missing.safetensors", "methanol.xyz"], "neither a model file nor an ASE calculator"),
+        (["missing.safetensors", "methanol.xyz"], "does not exist; correct the path"),
         (["no_such_module:Potential", "methanol.xyz"], "cannot be imported"),
         (["ase.calculators.lj:Missing", "methanol.xyz"], "has no callable 'Missing'"),
         ([LJ, "methanol.xyz", "--model-arguments", "{"], "are no JSON"),

@@ -4,8 +4,8 @@ In dynamics at room temperature no bond is ever half as long again, and a potent
 nothing else may have minima there. Each kind of bond is stretched and compressed as a whole (rigid
 halves, from 0.72 to 1.6 of its length, the middle left out) in a few geometries of the training
 set; forces are those of GFN2-xTB (doi:10.1021/acs.jctc.8b01176), good for the shape of the wall and
-of the way out, and count little in the loss. A second file holds the way out alone, with more weight, and
-a third the wall, with weights that ask for small relative errors.
+of the way out, and count little in the loss. A second file holds the way out alone, with more
+weight, and a third the wall, with weights that ask for small relative errors.
 """
 
 from collections.abc import Callable

@@ -68,7 +68,7 @@ def check_hidden_steps(
     specimen: Specimen,
     *,
     n_paths: int = 1,
-    amplitude_angstrom: float = 0.06,
+    amplitude_angstrom: float = 0.15,
     min_intervals: int = 256,
     max_intervals: int = 2048,
     seed: int = 0,
@@ -84,7 +84,7 @@ def check_hidden_steps(
     n_paths
         How many paths; the ratio that is furthest from 16 is reported.
     amplitude_angstrom
-        Standard deviation of a coordinate's slowest wave.
+        Standard deviation of a coordinate's slowest wave; large enough to cross boundaries.
     min_intervals, max_intervals
         Halving stops where rounding is met; else at the first of these two powers of two if the
         rule has its order there, and at the second if the energy is too steep for that.

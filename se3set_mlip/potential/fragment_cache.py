@@ -79,7 +79,7 @@ class FragmentCache:
     def __init__(self, config: FragmentationConfig) -> None:
         self.config = config
         self._found: dict[tuple[bytes, int, tuple[bool, ...]], list[Fragmentation]] = {}
-        self._given: dict[Topology, Fragmentation] = {}
+        self._given: dict[tuple[Topology, tuple[bool, ...]], Fragmentation] = {}
 
     def find(self, atoms: Any, *, topology: Topology | None = None) -> Fragmentation:
         """Return the fragmentation of a structure.
@@ -148,9 +148,10 @@ class FragmentCache:
                 f"structure {len(numbers)} {tuple(numbers[:8].tolist())}...; give one in the "
                 "order of the atoms"
             )
-        if topology not in self._given:
-            self._given[topology] = self._fragment(topology, positions, cell, pbc)
-        return self._given[topology]
+        key = (topology, pbc)
+        if key not in self._given:
+            self._given[key] = self._fragment(topology, positions, cell, pbc)
+        return self._given[key]
 
     def _fragment(
         self,

@@ -7,6 +7,7 @@ from se3set_mlip.errors import DatasetError
 from se3set_mlip.training.batches import epoch_order
 from se3set_mlip.training.datasets import Frame, read_frames
 from se3set_mlip.training.labels import LabelConfig
+from se3set_mlip.training.parts import load_data
 from se3set_mlip.training.split import draw_frames, split_frames
 
 
@@ -80,3 +81,14 @@ def test_order_of_an_epoch_depends_on_seed_and_epoch_alone():
     assert first == epoch_order(50, seed=1, epoch=0)
     assert first != epoch_order(50, seed=1, epoch=1)
     assert first != epoch_order(50, seed=2, epoch=0)
+
+
+def test_auxiliary_structures_are_all_trained_on(make_config, structures, write_xyz):
+    atoms = structures[0].copy()
+    atoms.positions[0] += 0.3
+    path = write_xyz("strained.xyz", [atoms], REF_forces=[np.ones((len(atoms), 3))])
+    config = make_config(data={"auxiliary_files": str(path), "missing_labels": "mask"})
+    data = load_data(config, echo=lambda _: None)
+    assert len(data.training) == config.data.n_train + 1
+    assert data.training[-1].energy is None
+    assert not any("strained" in frame.name for frame in data.validation)

@@ -8,7 +8,6 @@ from se3set_mlip.testing.derivatives import check_forces, check_hessian, check_s
 from se3set_mlip.testing.hidden_steps import check_hidden_steps
 from se3set_mlip.testing.locality import check_extensivity, check_locality
 from se3set_mlip.testing.periodic import check_periodic
-from se3set_mlip.testing.sites import check_symmetric_site
 from se3set_mlip.testing.skin import check_skin
 from se3set_mlip.testing.specimens import boxed
 from se3set_mlip.testing.subjects import PotentialSubject
@@ -21,7 +20,6 @@ LAWS = (
     check_hessian,
     check_crossings,
     check_hidden_steps,
-    check_symmetric_site,
     check_skin,
     check_extensivity,
     check_locality,

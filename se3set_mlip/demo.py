@@ -8,6 +8,7 @@
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -144,14 +145,19 @@ def _run(
 ) -> DynamicsRecord:
     """Run dynamics in one engine; the main function of a process, which is limited to one core."""
     torch.set_num_threads(1)
-    with tqdm(
-        total=config.n_samples + 1,
-        desc=f"{name:>6}",
-        position=list(RUNS).index(name),
-        unit="sample",
-        disable=None,
-        leave=False,
-    ) as bar:
+    with (
+        warnings.catch_warnings(),
+        tqdm(
+            total=config.n_samples + 1,
+            desc=f"{name:>6}",
+            position=list(RUNS).index(name),
+            unit="sample",
+            disable=None,
+            leave=False,
+        ) as bar,
+    ):
+        # The proton moves between the oxygen atoms, and the model was trained with it on either.
+        warnings.filterwarnings("ignore", message=r"bond O\d+-H\d+ is")
 
         def count(_sample: Sample, _record: DynamicsRecord) -> None:
             bar.update()

@@ -18,7 +18,7 @@ from rdkit import Chem
 from tblite.ase import TBLite
 
 import se3set_mlip as s3
-from se3set_mlip.topology.graph import connected_components, environment_codes
+from se3set_mlip.testing.scans import bond_kinds
 
 FOLDER = Path(__file__).parent / "data"
 SCALES = (0.72, 0.76, 0.8, 0.84, 0.88, 1.16, 1.22, 1.28, 1.34, 1.4, 1.5, 1.6)
@@ -29,19 +29,6 @@ FAR_SCALES = (1.34, 1.4, 1.45, 1.5, 1.55, 1.6)
 FAR_WEIGHT = 0.03
 NEAR_SCALES = (0.68, 0.71, 0.74, 0.77, 0.8, 0.83, 0.86)
 NEAR_FORCE, LARGEST_NEAR_FORCE = 10.0, 80.0  # eV/Å: weights fall beyond the first
-
-
-def kinds(topology: s3.Topology) -> list[tuple[tuple[int, int], list[int]]]:
-    """Return one bond of each kind that is in no ring, and the atoms on its second side."""
-    codes = environment_codes(topology.numbers, topology.bonds)
-    found: dict[tuple[object, ...], tuple[tuple[int, int], list[int]]] = {}
-    for bond in topology.bonds:
-        others = [other for other in topology.bonds if other != bond]
-        parts = connected_components(topology.n_atoms, others)
-        side = next(part for part in parts if bond[1] in part)
-        if bond[0] not in side:
-            found.setdefault(tuple(sorted(codes[k] for k in bond)), (bond, list(side)))
-    return list(found.values())
 
 
 def mapped_smiles(topology: s3.Topology) -> str:
@@ -65,7 +52,7 @@ def frames(
         start = ase.io.read(FOLDER / "train_300K.xyz", index=base)
         topology = s3.Topology.from_coordinates(start.numbers, start.positions, charge=0)
         smiles = mapped_smiles(topology)
-        for bond, side in kinds(topology):
+        for bond, (_, side) in bond_kinds(topology):
             vector = start.positions[bond[1]] - start.positions[bond[0]]
             for scale in scales:
                 atoms = Atoms(start.numbers, start.positions)

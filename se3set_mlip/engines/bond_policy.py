@@ -23,6 +23,7 @@ Two criteria, d the length of a bond and R the covalent radii:
   taken at once: they are found below 1.25 (R_u + R_v).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from se3set_mlip.elements import SYMBOLS
@@ -99,7 +100,7 @@ class TopologyChange:
         return f"evaluation {self.evaluation}: {', '.join([*parts, jump])}"
 
 
-def bond_name(numbers: tuple[int, ...], bond: Bond) -> str:
+def bond_name(numbers: Sequence[int], bond: Sequence[int]) -> str:
     """Return a bond as people write it, such as ``O5-H11``."""
     i, j = bond
     return f"{SYMBOLS[numbers[i]]}{i}-{SYMBOLS[numbers[j]]}{j}"

@@ -11,10 +11,11 @@ from ase.md.verlet import VelocityVerlet
 
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
 from se3set_mlip.potential.potential import Potential
-from se3set_mlip.simulate.dynamics import FEMTOSECONDS_PER_PICOSECOND, DynamicsConfig
+from se3set_mlip.simulate.dynamics import DynamicsConfig
 from se3set_mlip.simulate.record import Sample
 from se3set_mlip.simulate.velocities import degrees_of_freedom
 from se3set_mlip.topology.molecule import Topology
+from se3set_mlip.units import FEMTOSECONDS_PER_PICOSECOND
 
 
 def ase_samples(

@@ -21,9 +21,9 @@ from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.simulate.velocities import draw_momenta
 from se3set_mlip.topology.molecule import Topology
+from se3set_mlip.units import FEMTOSECONDS_PER_PICOSECOND
 
 ENSEMBLES = ("nve", "nvt")
-FEMTOSECONDS_PER_PICOSECOND = 1000.0
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,15 @@ from se3set_mlip.engines.openmm_force import SE3SetComputation, create_force
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
-from se3set_mlip.simulate.dynamics import FEMTOSECONDS_PER_PICOSECOND, DynamicsConfig
+from se3set_mlip.simulate.dynamics import DynamicsConfig
 from se3set_mlip.simulate.record import Sample
 from se3set_mlip.simulate.velocities import degrees_of_freedom
 from se3set_mlip.topology.molecule import Topology
-from se3set_mlip.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
+from se3set_mlip.units import (
+    ANGSTROM_PER_NANOMETER,
+    FEMTOSECONDS_PER_PICOSECOND,
+    KJ_PER_MOL_PER_EV,
+)
 
 _ASE_VELOCITY_PER_NM_PER_PS = ANGSTROM_PER_NANOMETER / (FEMTOSECONDS_PER_PICOSECOND * ase.units.fs)
 

@@ -20,6 +20,27 @@ SECONDS_PER_DAY = 86400.0
 PICOSECONDS_PER_NANOSECOND = 1000.0
 
 
+def line_through(
+    times: NDArray[np.floating], energies: NDArray[np.floating]
+) -> tuple[float, float]:
+    """Return the slope of the least-squares line, and the root mean square distance from it.
+
+    Both are nan with fewer than three points, or where one is not finite.
+
+    Parameters
+    ----------
+    times, energies
+        (n,), in any units.
+    """
+    if len(times) < 3 or not np.all(np.isfinite(energies)):
+        return float("nan"), float("nan")
+    line = np.polynomial.Polynomial.fit(times, energies, deg=1)
+    residual = energies - line(times)
+    coefficients = line.convert().coef
+    slope = coefficients[1] if len(coefficients) > 1 else 0.0
+    return float(slope), float(np.sqrt(np.mean(residual**2)))
+
+
 @dataclass(frozen=True)
 class Sample:
     """The system at one time of a run."""
@@ -123,10 +144,5 @@ class DynamicsRecord:
 
     def _line(self) -> tuple[float, float]:
         """Return slope and residual of the line through E(t) in meV per atom."""
-        if len(self.times_ps) < 3:
-            return float("nan"), float("nan")
         energies = (self.total_energies - self.total_energies[0]) * MEV_PER_EV / self.n_atoms
-        line = np.polynomial.Polynomial.fit(self.times_ps, energies, deg=1)
-        residual = energies - line(self.times_ps)
-        slope = line.convert().coef[1] if len(line.convert().coef) > 1 else 0.0
-        return float(slope), float(np.sqrt(np.mean(residual**2)))
+        return line_through(self.times_ps, energies)

@@ -9,7 +9,8 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 
-from se3set_mlip.elements import COVALENT_RADII, SYMBOLS
+from se3set_mlip.elements import COVALENT_RADII
+from se3set_mlip.engines.bond_policy import bond_name
 from se3set_mlip.testing.subject import Array, Specimen
 from se3set_mlip.topology.coordinates import bonded_pairs
 
@@ -71,7 +72,7 @@ class Bonds:
 
     def name(self, bond: int) -> str:
         """Return a bond as text, e.g. ``"C3-H9"``."""
-        return "-".join(f"{SYMBOLS[self.atoms.numbers[k]]}{k}" for k in self.pairs[bond])
+        return bond_name(self.atoms.numbers, self.pairs[bond])
 
 
 def _by_distance(atoms: Atoms) -> tuple[tuple[int, int], ...]:

@@ -16,9 +16,8 @@ from ase import units
 from ase.optimize import LBFGS
 
 from se3set_mlip.testing.subject import Array, Specimen, Subject
-from se3set_mlip.units import BOLTZMANN_EV_PER_KELVIN
+from se3set_mlip.units import BOLTZMANN_EV_PER_KELVIN, FEMTOSECONDS_PER_PICOSECOND
 
-FEMTOSECONDS_PER_PICOSECOND = 1000.0
 RELAXED_EV_PER_ANGSTROM = 0.02
 """Largest force of a structure whose vibrations are to be thermal: 0.02 eV/Å on a stretch of
 20 eV/Å^2 is 0.01 meV."""

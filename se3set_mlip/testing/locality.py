@@ -111,12 +111,11 @@ def check_locality(
     n_atoms = len(specimen.atoms)
     generator = np.random.default_rng(seed)
     specimens = [both]
+    # Away from the others, so that the gap only grows.
+    centers = both.atoms.positions.reshape(2, n_atoms, 3).mean(axis=1)
+    outward = centers[1] - centers[0]
     for atom in generator.choice(n_atoms, size=min(n_moves, n_atoms), replace=False).tolist():
         step = np.zeros((2 * n_atoms, 3))
-        # Away from the others, so that the gap only grows.
-        outward = both.atoms.positions[n_atoms:].mean(axis=0) - both.atoms.positions[:n_atoms].mean(
-            axis=0
-        )
         step[n_atoms + atom] = 0.3 * outward / np.linalg.norm(outward)
         specimens.append(displaced(both, step))
     # One by one: matrix products round a row by its place among the rows of a batch.

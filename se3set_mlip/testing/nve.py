@@ -15,11 +15,10 @@ at twice the temperature.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from se3set_mlip.simulate.record import line_through
 from se3set_mlip.simulate.velocities import degrees_of_freedom, draw_momenta, temperature_kelvin
 from se3set_mlip.testing.integrators import (
-    FEMTOSECONDS_PER_PICOSECOND,
     State,
     initial_state,
     kinetic_energies,
@@ -28,7 +27,7 @@ from se3set_mlip.testing.integrators import (
 )
 from se3set_mlip.testing.results import CheckResult
 from se3set_mlip.testing.subject import Array, Specimen, Subject
-from se3set_mlip.units import MEV_PER_EV
+from se3set_mlip.units import FEMTOSECONDS_PER_PICOSECOND, MEV_PER_EV
 
 DRIFT_NAME = "NVE drift"
 ORDER_NAME = "NVE fluctuation, order in the time step"
@@ -56,16 +55,6 @@ def _start(
         velocities=np.broadcast_to(velocities, shape),
     )
     return still, state
-
-
-def _line(times: NDArray[np.floating], energies: Array) -> tuple[float, float]:
-    """Return slope and standard deviation about the least-squares line; NaN if not finite."""
-    if not np.all(np.isfinite(energies)):
-        return float("nan"), float("nan")
-    line = np.polynomial.Polynomial.fit(times, energies - energies.mean(), deg=1)
-    rest = energies - energies.mean() - line(times)
-    slope = 2.0 * line.coef[1] / (times[-1] - times[0])  # fitted on [-1, 1]
-    return float(slope), float(np.std(rest))
 
 
 def check_drift(
@@ -108,7 +97,7 @@ def check_drift(
             break
     times = np.arange(n_steps + 1) * timestep_fs / FEMTOSECONDS_PER_PICOSECOND
     changes = (totals - totals[0]) * MEV_PER_EV / len(still.atoms)
-    drift, fluctuation = _line(times, changes)
+    drift, fluctuation = line_through(times, changes)
     mean = temperature_kelvin(float(np.nanmean(kinetic)), freedom)
     every = max(1, n_steps // 2000)
     return CheckResult(
@@ -181,7 +170,7 @@ def check_order(
     totals = _totals(subject, still, state, timesteps_fs=timesteps_fs, n_long=n_long)
     times = np.arange(n_long + 1) * longest / FEMTOSECONDS_PER_PICOSECOND
     scaled = (totals - totals[:, :1]) * MEV_PER_EV / len(still.atoms)
-    fluctuations = np.array([_line(times, row)[1] for row in scaled])
+    fluctuations = np.array([line_through(times, row)[1] for row in scaled])
     slope = float("nan")
     if np.all(fluctuations > 0.0):
         slope = float(np.polyfit(np.log(timesteps_fs), np.log(fluctuations), 1)[0])

@@ -10,6 +10,7 @@ import numpy as np
 from se3set_mlip.errors import InputError, MissingDependencyError
 from se3set_mlip.testing.report import Report
 from se3set_mlip.testing.results import CheckResult
+from se3set_mlip.units import FEMTOSECONDS_PER_PICOSECOND
 
 _BLUE, _ORANGE, _GRAY = "#2b6cb0", "#dd6b20", "#718096"
 _COLORS = (
@@ -151,7 +152,7 @@ def _draw_energy(axes: Any, drift: CheckResult | None, order: CheckResult | None
         axes.margins(y=0.2)
     elif order is not None:
         _style(axes, title, "time (fs)", "meV/atom")
-        times = 1000.0 * np.array(order.data["time_ps"])
+        times = FEMTOSECONDS_PER_PICOSECOND * np.array(order.data["time_ps"])
         runs = zip(order.data["timestep_fs"], order.data["total_mev_per_atom"], strict=True)
         for k, (step, energies) in reversed(list(enumerate(runs))):
             values = np.array(energies, dtype=float)

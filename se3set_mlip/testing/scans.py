@@ -15,6 +15,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from se3set_mlip.elements import COVALENT_RADII, symbol
+from se3set_mlip.engines.bond_policy import bond_name
 from se3set_mlip.testing.curves import Curve, Shape, is_sane, shape_of
 from se3set_mlip.testing.results import CheckResult
 from se3set_mlip.testing.specimens import isolated
@@ -127,7 +128,7 @@ def check_bonds(subject: Subject, specimen: Specimen, *, n_points: int = 40) -> 
     alone = isolated(specimen)
     curves = [
         _curve(subject, _bond_scan(alone, bond, sides, n_points))
-        for bond, sides in _kinds(specimen.topology)
+        for bond, sides in bond_kinds(specimen.topology)
     ]
     if not curves:
         reason = "there is no bond outside rings"
@@ -135,7 +136,7 @@ def check_bonds(subject: Subject, specimen: Specimen, *, n_points: int = 40) -> 
     return _results("bond scans", curves, f"{len(curves)} kinds of bonds", at_least=1)
 
 
-def _kinds(topology: Topology) -> Iterator[tuple[tuple[int, int], Sides]]:
+def bond_kinds(topology: Topology) -> Iterator[tuple[tuple[int, int], Sides]]:
     """Yield one bond of each kind that is in no ring, and the atoms on both of its sides."""
     codes = environment_codes(topology.numbers, topology.bonds)
     seen = set()
@@ -172,7 +173,7 @@ def _bond_scan(specimen: Specimen, bond: tuple[int, int], sides: Sides, n_points
             break
         lengths.append(scaled)
         scan.append(Specimen(atoms, specimen.topology))
-    name = "-".join(f"{specimen.atoms.symbols[k]}{k}" for k in bond)
+    name = bond_name(specimen.atoms.numbers, bond)
     return _Scan(name, np.array(lengths), scan, sides, vector / length)
 
 

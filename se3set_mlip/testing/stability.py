@@ -22,7 +22,6 @@ from se3set_mlip.potential.potential import PotentialModule
 from se3set_mlip.simulate.velocities import draw_momenta, temperature_kelvin
 from se3set_mlip.testing.bonds import Bonds
 from se3set_mlip.testing.integrators import (
-    FEMTOSECONDS_PER_PICOSECOND,
     State,
     initial_state,
     kinetic_energies,
@@ -32,6 +31,7 @@ from se3set_mlip.testing.integrators import (
 from se3set_mlip.testing.results import CheckResult
 from se3set_mlip.testing.subject import Array, Specimen, Subject
 from se3set_mlip.testing.subjects import PotentialSubject
+from se3set_mlip.units import FEMTOSECONDS_PER_PICOSECOND
 
 FAILURES = 0
 TEMPERATURE_FACTOR = 3.0

@@ -18,7 +18,6 @@ from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import Hypergraph, System
 from se3set_mlip.hypergraph.neighbors import neighbor_pairs
 from se3set_mlip.potential.fragment_cache import FragmentCache
-from se3set_mlip.potential.inputs import make_system
 from se3set_mlip.potential.potential import Potential, PotentialModule, split_output
 from se3set_mlip.testing.specimens import displaced
 from se3set_mlip.testing.subject import Array, Specimen, Subject, Values
@@ -79,15 +78,12 @@ class PotentialSubject:
         """Return the tensors of a structure, with the bonds that it is held to."""
         atoms = specimen.atoms
         periodic = bool(np.any(atoms.pbc))
-        return make_system(
+        return self.potential.system(
             atoms.numbers,
             atoms.positions,
             self._cache.find(atoms, topology=specimen.topology),
-            elements=self.potential.elements,
             cell=np.asarray(atoms.cell) if periodic else None,
             pbc=atoms.pbc if periodic else None,
-            dtype=self.potential.dtype,
-            device=self.potential.device,
         )
 
     def calculator(self, topology: Topology | None = None) -> SE3SetCalculator:

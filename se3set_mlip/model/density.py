@@ -14,6 +14,8 @@ Radial weights R vanish at the radial range with three derivatives, memberships 
 is no softmax and no layer norm of features, so nothing divides by what may become small.
 """
 
+from typing import NamedTuple
+
 import torch
 from e3nn import o3
 from e3nn.math import normalize2mom
@@ -112,6 +114,17 @@ class ElementLinear(torch.nn.Module):
         return out
 
 
+class PairGeometry(NamedTuple):
+    """What all layers share of the pairs."""
+
+    basis: torch.Tensor
+    """Radial basis values, (n_pairs, n_basis)."""
+    envelope: torch.Tensor
+    """Radial envelope times the weight of the source, (n_pairs,)."""
+    matrices: list[list[torch.Tensor]]
+    """Coupling matrices of the first layer, and of those after it."""
+
+
 class DensityLayer(torch.nn.Module):
     """One layer: steps 1 to 3 of the module's docstring.
 
@@ -169,7 +182,10 @@ class DensityLayer(torch.nn.Module):
         envelope: torch.Tensor,
         hypergraph: Hypergraph,
     ) -> list[torch.Tensor]:
-        """Return the new atom features ``[(n_atoms, 2l+1, mul)]``."""
+        """Return the new atom features ``[(n_atoms, 2l+1, mul)]``.
+
+        ``x`` may have rows of further atoms after the first ``n_atoms``, as sources.
+        """
         n_atoms = hypergraph.numbers.shape[0]
         n_incidences = hypergraph.incidence_atom.shape[0]
 
@@ -195,7 +211,7 @@ class DensityLayer(torch.nn.Module):
         square = self.square_linear(self.square(total, partner))
         out = add(self.out_first(total), self.out_second(square, element))
         out = add(out, self.out_third(self.cube(square, partner), element))
-        out = add(out, self.residual(x, element))
+        out = add(out, self.residual([part[:n_atoms] for part in x], element))
         return [0.5 * part for part in out]  # four terms of unit variance
 
 
@@ -258,25 +274,62 @@ class DensityNetwork(torch.nn.Module):
         self.silu_scale = float(normalize2mom(torch.nn.functional.silu).cst)
         self.energy_scale = config.average_atoms**-0.5
 
-    def forward(self, hypergraph: Hypergraph) -> torch.Tensor:
-        """Return the energy of each atom in network units, (n_atoms,)."""
+    @property
+    def n_stages(self) -> int:
+        """Number of stages; each needs the atom features of the one before, of all its sources."""
+        return len(self.layers)
+
+    def embed(self, numbers: torch.Tensor) -> list[torch.Tensor]:
+        """Return the initial features of atoms, ``[(n_atoms, 1, mul)]``."""
+        return [self.embedding[self.element_index[numbers]].unsqueeze(1)]
+
+    def geometry(self, hypergraph: Hypergraph) -> PairGeometry:
+        """Return what all stages share."""
         vector = hypergraph.pair_vector
         distance = vector.pow(2).sum(dim=1).sqrt()
-        basis = self.radial_basis(distance)
-        envelope = flat_envelope(distance / self.radial_range) * hypergraph.pair_weight
         harmonics = self.harmonics(vector)
-        element = self.element_index[hypergraph.numbers]
         matrices: list[list[torch.Tensor]] = []
         for coupling_module in self.couplings:
             matrices.append(coupling_module(harmonics))  # noqa: PERF401 - TorchScript
+        return PairGeometry(
+            basis=self.radial_basis(distance),
+            envelope=flat_envelope(distance / self.radial_range) * hypergraph.pair_weight,
+            matrices=matrices,
+        )
 
-        x = [self.embedding[element].unsqueeze(1)]
+    @torch.jit.unused
+    def stage(
+        self,
+        k: int,
+        atoms: list[torch.Tensor],
+        incidences: list[torch.Tensor],
+        geometry: PairGeometry,
+        hypergraph: Hypergraph,
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+        """Run one stage alone, on a part of a system; see :class:`.stages.StagedNetwork`."""
+        element = self.element_index[hypergraph.numbers]
+        layer, matrices = self.layers[k], geometry.matrices[min(k, 1)]
+        x = layer(atoms, element, matrices, geometry.basis, geometry.envelope, hypergraph)
+        energy = self._head(x) if k == len(self.layers) - 1 else self.read_outs[k]([x[0]])[0]
+        return x, incidences, energy.view(-1) * self.energy_scale
+
+    def _head(self, x: list[torch.Tensor]) -> torch.Tensor:
+        """Return the last layer's share of the energies, (n_atoms, 1, 1)."""
+        hidden = torch.nn.functional.silu(self.head_hidden(x)[0]) * self.silu_scale
+        energy: torch.Tensor = self.head_out([hidden])[0]
+        return energy
+
+    def forward(self, hypergraph: Hypergraph) -> torch.Tensor:
+        """Return the energy of each atom in network units, (n_atoms,)."""
+        geometry = self.geometry(hypergraph)
+        element = self.element_index[hypergraph.numbers]
+        x = self.embed(hypergraph.numbers)
         features: list[list[torch.Tensor]] = []
         for k, layer in enumerate(self.layers):
-            x = layer(x, element, matrices[min(k, 1)], basis, envelope, hypergraph)
+            matrices = geometry.matrices[min(k, 1)]
+            x = layer(x, element, matrices, geometry.basis, geometry.envelope, hypergraph)
             features.append(x)
-        hidden = torch.nn.functional.silu(self.head_hidden(x)[0]) * self.silu_scale
-        energy = self.head_out([hidden])[0]
+        energy = self._head(x)
         for k, read_out in enumerate(self.read_outs):
             energy = energy + read_out([features[k][0]])[0]
         return energy.view(-1) * self.energy_scale

@@ -11,6 +11,7 @@ from typing import Any
 
 from se3set_mlip.configuration import config_from_dict
 from se3set_mlip.errors import ConfigError, MissingDependencyError
+from se3set_mlip.model.sizes import settings_with_size
 from se3set_mlip.training.config import TrainingConfig
 
 
@@ -23,7 +24,8 @@ def training_config_from_dict(
     ----------
     values
         The sections ``data``, ``potential``, ``optimizer``, ``run``, ``loss``, ``model_card``. One
-        file may stand where a list of files is expected.
+        file may stand where a list of files is expected. ``potential.model`` may name a ``size``
+        (see :mod:`se3set_mlip.model.sizes`); its other keys stand above what the size says.
     folder
         Relative paths are taken relative to this folder; unchanged when None.
 
@@ -39,6 +41,11 @@ def training_config_from_dict(
             if isinstance(data.get(name), str):
                 data[name] = [data[name]]
         values["data"] = data
+    if isinstance(values, dict) and isinstance(values.get("potential"), Mapping):
+        potential = dict(values["potential"])
+        if isinstance(potential.get("model"), Mapping):
+            potential["model"] = settings_with_size(potential["model"])
+        values["potential"] = potential
     config = config_from_dict(TrainingConfig, values)
     return config if folder is None else _with_absolute_paths(config, Path(folder))
 

@@ -83,13 +83,14 @@ def named_config(
     ConfigError
         If there is no such size, or a value is out of range.
     """
-    averages = {
-        "average_sources": average_sources,
-        "average_incidences": average_incidences,
-        "average_atoms": average_atoms,
-    }
-    given = {name: value for name, value in averages.items() if value is not None}
-    return replace(_find(size), elements=elements, **given)
+    found = _find(size)
+    return replace(
+        found,
+        elements=elements,
+        average_sources=_first(average_sources, found.average_sources),
+        average_incidences=_first(average_incidences, found.average_incidences),
+        average_atoms=_first(average_atoms, found.average_atoms),
+    )
 
 
 def settings_with_size(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,3 +125,8 @@ def _find(size: object) -> ModelConfig:
     if not isinstance(size, str) or size not in _SIZES:
         raise ConfigError(f"size = {size!r}, expected one of {', '.join(SIZES)}; name one of them")
     return _SIZES[size]
+
+
+def _first(given: float | None, otherwise: float) -> float:
+    """Return what was given, if anything was."""
+    return otherwise if given is None else given

@@ -85,20 +85,20 @@ def attention(about: str, n: int, *, layers: int = 2) -> Point:
 POINTS: dict[str, Point] = {
     "c32": density("reference: 32 channels, features to l = 1, densities to l = 2", {}),
     "c64": density("64 channels", channels(64)),
-    "c16": density("16 channels", channels(16)),
     "c32_noupdate": density("no network of the fragments", {"fragment_update": False}),
-    "c32_layers1": density("1 layer", {"n_layers": 1}),
     "c32_density3": density("densities to l = 3", channels(32, degrees="0123")),
-    "c32_features0": density("features: scalars only", channels(32, features="0")),
-    "c32_density1": density("densities to l = 1", channels(32, degrees="01")),
     "a32": attention("attention, 32x0e+16x1o+8x2e", 32),
-    "c32_features2": density("features to l = 2", channels(32, features="012")),
-    "c32_layers3": density("3 layers", {"n_layers": 3}),
+    "c32_layers1": density("1 layer", {"n_layers": 1}),
+    "c32_features0": density("features: scalars only", channels(32, features="0")),
     "c64_noupdate": density(
         "64 channels, no network of the fragments", {**channels(64), "fragment_update": False}
     ),
+    "c16": density("16 channels", channels(16)),
+    "c32_density1": density("densities to l = 1", channels(32, degrees="01")),
     "a16": attention("attention, 16x0e+8x1o+4x2e", 16),
     "c128": density("128 channels", channels(128)),
+    "c32_features2": density("features to l = 2", channels(32, features="012")),
+    "c32_layers3": density("3 layers", {"n_layers": 3}),
     "c32_range5": density("membership to 5 Å", {}, cutoff_angstrom=5.0),
     "a64": attention("attention, 64x0e+32x1o+16x2e", 64),
 }

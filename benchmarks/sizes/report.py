@@ -1,0 +1,141 @@
+"""The results of sweep.py and cost.py as a picture, and as a table in docs/sizes.md.
+
+python benchmarks/sizes/report.py
+
+The table stands between the page's markers. A point is on the front if no other is both cheaper and
+more accurate. Time is that of the reference times the ratio to it.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from points import ACCURACY, COST, POINTS, REFERENCE, ROOT
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+PAGE = ROOT / "docs" / "sizes.md"
+PICTURE = ROOT / "docs" / "pictures" / "sizes.png"
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+SHOWN = ("aspirin", "Ac-Ala3-NHMe")
+COLOURS = {"density": "tab:blue", "attention": "tab:orange"}
+
+
+def read_rows(threads: int) -> list[dict[str, Any]]:
+    """Return accuracy and cost of every point that has both, cheapest on aspirin first."""
+    folder = COST.with_name(f"{COST.name}_threads{threads}")
+    reference = json.loads((folder / f"{REFERENCE}.json").read_text(encoding="utf-8"))["systems"]
+    rows = []
+    for name in POINTS:
+        accuracy, cost = ACCURACY / f"{name}.json", folder / f"{name}.json"
+        if not (accuracy.exists() and cost.exists()):
+            continue
+        row = json.loads(accuracy.read_text(encoding="utf-8"))
+        row["cost"] = json.loads(cost.read_text(encoding="utf-8"))["systems"]
+        for molecule, values in row["cost"].items():
+            if name == REFERENCE:  # timed against itself: what differs from 1 is noise
+                values["ratio"] = 1.0
+            values["scaled_ms"] = values["ratio"] * reference[molecule]["reference_ms"]
+        rows.append(row)
+    return sorted(rows, key=lambda row: row["cost"]["aspirin"]["ratio"])
+
+
+def force_error(row: dict[str, Any]) -> float:
+    """Return the force error of the best checkpoint in meV/Å."""
+    return float(row["best"]["force_rmse_mev_per_angstrom"])
+
+
+def front(rows: list[dict[str, Any]], molecule: str) -> list[dict[str, Any]]:
+    """Return the points of which none is both cheaper and more accurate, cheapest first."""
+    found: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["cost"][molecule]["ratio"], force_error(row))):
+        if not found or force_error(row) < force_error(found[-1]):
+            found.append(row)
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the table of all points."""
+    fronts = {molecule: [row["name"] for row in front(rows, molecule)] for molecule in SHOWN}
+    lines = [
+        "| point | settings | parameters | force RMSE | energy RMSE | aspirin "
+        "| Ac-Ala3-NHMe | products | operations | training |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        times = [
+            f"{'**' if row['name'] in fronts[m] else ''}{row['cost'][m]['ratio']:.2f}"
+            f"{'**' if row['name'] in fronts[m] else ''}"
+            for m in SHOWN
+        ]
+        counted = row["cost"]["aspirin"]
+        lines.append(
+            f"| `{row['name']}` | {row['about']} | {row['parameters']:,} | {force_error(row):.1f} "
+            f"| {row['best']['energy_rmse_mev']:.1f} | {' | '.join(times)} "
+            f"| {counted['energy_gflop']:.3f} | {counted['forces_operations']} "
+            f"| {row['wall_time_s']:.0f} s |"
+        )
+    return "\n".join(lines)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw accuracy against time, one panel for each molecule."""
+    figure, panels = plt.subplots(1, len(SHOWN), figsize=(12, 5), sharey=True, layout="constrained")
+    for panel, molecule in zip(panels, SHOWN, strict=True):
+        best = front(rows, molecule)
+        panel.plot(
+            [row["cost"][molecule]["scaled_ms"] for row in best],
+            [force_error(row) for row in best],
+            color="0.7",
+            zorder=0,
+            label="front",
+        )
+        for interaction, colour in COLOURS.items():
+            mine = [row for row in rows if row["model"]["interaction"] == interaction]
+            x = [row["cost"][molecule]["scaled_ms"] for row in mine]
+            y = [force_error(row) for row in mine]
+            panel.scatter(x, y, color=colour, label=interaction)
+            for row, xx, yy in zip(mine, x, y, strict=True):
+                panel.annotate(
+                    row["name"],
+                    (xx, yy),
+                    xytext=(4, 4),
+                    textcoords="offset points",
+                    fontsize=7,
+                )
+        panel.set(xscale="log", yscale="log", title=molecule)
+        panel.set_xlabel("energy and forces, one thread, ms")
+        panel.xaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        panel.yaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        panel.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        panel.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        panel.tick_params(which="both", labelsize=7)
+        panel.grid(visible=True, which="both", alpha=0.2)
+    panels[0].set_ylabel("force RMSE, acetylacetone validation, meV/Å")
+    panels[0].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    """Write the picture and the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1, help="which timings")
+    parser.add_argument("--only-print", action="store_true", help="leave page and picture alone")
+    options = parser.parse_args()
+    rows = read_rows(options.threads)
+    text = table(rows)
+    print(text)
+    if options.only_print:
+        return
+    draw(rows, PICTURE)
+    page = PAGE.read_text(encoding="utf-8")
+    start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)
+    PAGE.write_text(f"{page[:start]}\n{text}\n{page[stop:]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,10 @@ PAGE = ROOT / "docs" / "sizes.md"
 PICTURE = ROOT / "docs" / "pictures" / "sizes.png"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 SHOWN = ("aspirin", "Ac-Ala3-NHMe")
+HEADER = (
+    "| point | settings | parameters | force RMSE | energy RMSE | aspirin | Ac-Ala3-NHMe "
+    "| products | operations | training |"
+)
 COLOURS = {"density": "tab:blue", "attention": "tab:orange"}
 
 
@@ -61,8 +65,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Return the table of all points."""
     fronts = {molecule: [row["name"] for row in front(rows, molecule)] for molecule in SHOWN}
     lines = [
-        "| point | settings | parameters | force RMSE | energy RMSE | aspirin "
-        "| Ac-Ala3-NHMe | products | operations | training |",
+        HEADER,
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

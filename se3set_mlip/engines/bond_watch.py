@@ -20,6 +20,7 @@ from se3set_mlip.engines.bond_policy import (
 )
 from se3set_mlip.errors import TopologyError
 from se3set_mlip.fragments.fragmentation import Fragmentation
+from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.potential_module import PotentialOutput
 from se3set_mlip.topology.coordinates import bonded_pairs
@@ -45,6 +46,7 @@ class BondWatch:
         self.topology_changes: list[TopologyChange] = []
         self._known = {fragmentation.topology.bonds: fragmentation}
         self._warned = False
+        self._candidates = CandidateCache()
 
     def compute(
         self,
@@ -107,7 +109,7 @@ class BondWatch:
         """Compute a geometry with the fragments in use."""
         numbers = self.fragmentation.topology.numbers
         system = potential.system(numbers, positions, self.fragmentation, cell=cell, pbc=pbc)
-        return potential.compute(system, forces=forces, stress=stress)
+        return potential.compute(system, forces=forces, stress=stress, cache=self._candidates)
 
     def _reperceive(
         self,

@@ -1,11 +1,12 @@
 """From a system to its hypergraph, at one geometry.
 
-1. Fragments that straddle a periodic boundary are made whole along their spanning trees.
-2. Candidates: implicit overlap, atoms within range of a fragment; explicit overlap, groups whose
-   summed bond order with a fragment is large enough.
-3. Incidences (f, v, lattice shift) and their weights; pairs (u, incidence) with vectors.
+1. Candidates, see :mod:`.candidates`: fragments that straddle a periodic boundary are made whole;
+   implicit overlap, atoms within range of a fragment; explicit overlap, groups near a fragment.
+2. Weights and vectors of the candidates, differentiable: incidences (f, v, lattice shift) and pairs
+   (u, incidence).
 
-A candidate of weight 0 changes nothing, so any superset of candidates gives the same energy.
+A candidate of weight 0 changes nothing: any superset of candidates gives the same energy, and the
+same candidates serve for all geometries near by.
 """
 
 import math
@@ -17,9 +18,16 @@ from se3set_mlip.configuration import check_field_types
 from se3set_mlip.elements import COVALENT_RADII
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.fragments.fragmentation import FragmentationConfig
+from se3set_mlip.hypergraph.candidates import (
+    Candidates,
+    explicit_candidates,
+    implicit_candidates,
+    in_lattice,
+    segment_rows,
+    whole_steps,
+)
 from se3set_mlip.hypergraph.hypergraph import Hypergraph, System
 from se3set_mlip.hypergraph.membership import bond_order, segment_absence, smooth_step, switch
-from se3set_mlip.hypergraph.neighbors import neighbor_pairs, usable_cell
 
 
 @dataclass(frozen=True)
@@ -78,62 +86,18 @@ class HypergraphConfig:
 
 
 def whole_fragments(system: System) -> torch.Tensor:
-    """Return positions (n_atoms, 3) with every fragment in one piece, by minimum image.
-
-    Each atom takes the image nearest to its parent in the spanning tree; shifts are summed to the
-    root by pointer doubling. Without periodicity the positions come back as they are.
-    """
-    positions = system.positions
-    if not bool(system.pbc.any()):
-        return positions
-    cell = usable_cell(system.cell, system.pbc)[system.structure]
-    periodic = system.pbc[system.structure].to(positions.dtype)
-    step = (positions - positions[system.parent]).detach()
-    fractional = torch.einsum("ni,nij->nj", step, torch.linalg.inv(cell.detach()))
-    shift = -torch.round(fractional) * periodic
-    parent = system.parent
-    ancestor = parent[parent]
-    while bool((ancestor != parent).any()):
-        shift = shift + shift[parent]
-        parent = ancestor
-        ancestor = parent[parent]
-    return positions + torch.einsum("ni,nij->nj", shift, cell)
-
-
-def _segment_rows(
-    key: torch.Tensor, start: torch.Tensor, size: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """For every row of ``key`` list the rows of its segment: (row of key, index in the segment)."""
-    counts = size[key]
-    row = torch.repeat_interleave(torch.arange(key.shape[0], device=key.device), counts)
-    first = counts.cumsum(0) - counts
-    index = torch.arange(row.shape[0], device=key.device) - first[row] + start[key[row]]
-    return row, index
-
-
-def _unique_keys(
-    first: torch.Tensor, second: torch.Tensor, shift: torch.Tensor, n_second: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the distinct (first, second, shift), sorted, and for each row which one it is."""
-    s = shift.to(torch.int64)
-    reach = int(s.abs().max().item()) if s.numel() > 0 else 0
-    n_first = int(first.max().item()) + 1 if first.numel() > 0 else 0
-    base = 2 * reach + 1
-    if float(base) * float(base) * float(base) * float(n_first) * float(n_second) < 4e18:
-        n_images = base * base * base
-        image = ((s[:, 0] + reach) * base + s[:, 1] + reach) * base + s[:, 2] + reach
-    else:  # molecules drifted far apart: number only the images that occur
-        images, image = torch.unique(s, dim=0, return_inverse=True)
-        n_images = images.shape[0]
-    key = (first * n_second + second) * n_images + image
-    unique, inverse = torch.unique(key, return_inverse=True)
-    rows = torch.arange(key.shape[0], device=key.device)
-    row = torch.zeros_like(unique).scatter(0, inverse, rows)
-    return first[row], second[row], s[row], inverse
+    """Return positions (n_atoms, 3) with every fragment in one piece, by minimum image."""
+    return system.positions + in_lattice(whole_steps(system), system.cell, system.structure)
 
 
 class HypergraphBuilder(torch.nn.Module):
     """Builds the :class:`Hypergraph` of a :class:`System`; scriptable.
+
+    1. ``candidates``: indices, by a search, without gradient.
+    2. ``weighted``: vectors and weights of candidates, differentiable in positions and cell.
+
+    ``forward`` is both. Candidates with a skin may be weighted again while no atom has moved by
+    more than half the skin since they were found, in the same cell.
 
     Parameters
     ----------
@@ -163,57 +127,108 @@ class HypergraphBuilder(torch.nn.Module):
 
     def forward(self, system: System) -> Hypergraph:
         """Build the hypergraph; differentiable in positions and cell."""
-        positions = whole_fragments(system)
+        return self.weighted(system, self.candidates(system, self.skin), False)
+
+    @torch.jit.export
+    def candidates(self, system: System, skin: float) -> Candidates:
+        """Search for candidates up to ``skin`` Å beyond the range; no gradient."""
         if self.explicit:
-            return self._explicit(system, positions)
-        return self._implicit(system, positions)
+            return explicit_candidates(system, self._bond_order_reach(system), skin)
+        return implicit_candidates(system, self.cutoff, skin)
 
-    def _shift_vectors(
-        self, shift: torch.Tensor, atom: torch.Tensor, system: System
+    @torch.jit.export
+    def weighted(
+        self,
+        system: System,
+        candidates: Candidates,
+        prune: bool,  # noqa: FBT001 - TorchScript
+    ) -> Hypergraph:
+        """Return the hypergraph of candidates; differentiable in positions and cell.
+
+        Parameters
+        ----------
+        system
+            Where the atoms are now.
+        candidates
+            Found for the same atoms near by.
+        prune
+            Whether to leave out incidences out of range first, which have no effect but a cost. The
+            hypergraph is then the same, to the last bit, as with candidates without a skin.
+        """
+        positions = system.positions
+        if candidates.periodic:
+            positions = positions + in_lattice(candidates.whole, system.cell, system.structure)
+        if self.explicit:
+            return self._explicit(system, positions, candidates)
+        if prune:
+            candidates = self._within_range(system, positions, candidates)
+        return self._implicit(system, positions, candidates)
+
+    def _bond_order_reach(self, system: System) -> float:
+        """Return the range of bond orders in Å."""
+        # The hard rule of an open system sums over all pairs; 1e4 Å is beyond any molecule.
+        if self.smooth or bool(system.pbc.any()):
+            return self.bond_order_range
+        return 1e4
+
+    def _vectors(
+        self,
+        system: System,
+        positions: torch.Tensor,
+        candidates: Candidates,
+        rows: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return lattice shifts (n, 3) of the structures of ``atom`` as vectors in Å."""
-        cell = system.cell[system.structure[atom]]
-        return torch.einsum("ni,nij->nj", shift.to(cell.dtype), cell)
+        """Return the vectors of pairs, or of some of them, (n, 3), from whole positions."""
+        first, second, entry = candidates.pair_first, candidates.pair_second, candidates.pair_entry
+        if rows is not None:
+            first, second, entry = first[rows], second[rows], entry[rows]
+        vectors = positions.index_select(0, second) - positions.index_select(0, first)
+        if candidates.periodic:
+            structure = system.structure[second]
+            vectors = vectors + in_lattice(candidates.image[entry], system.cell, structure)
+        return vectors
 
-    def _implicit(self, system: System, positions: torch.Tensor) -> Hypergraph:
+    def _within_range(
+        self, system: System, positions: torch.Tensor, candidates: Candidates
+    ) -> Candidates:
+        """Return the candidates that a search without a skin finds at these positions."""
+        vectors = self._vectors(system, positions.detach(), candidates)
+        near = vectors.pow(2).sum(dim=1) < self.cutoff * self.cutoff
+        alive = candidates.own.index_fill(0, candidates.pair_entry[near], True)
+        entries = alive.nonzero().squeeze(1)
+        rows = alive[candidates.pair_entry].nonzero().squeeze(1)
+        number = alive.cumsum(0) - 1
+        return Candidates(
+            first=candidates.first[entries],
+            second=candidates.second[entries],
+            image=candidates.image[entries],
+            own=candidates.own[entries],
+            pair_count=candidates.pair_count[entries],
+            pair_first=candidates.pair_first[rows],
+            pair_second=candidates.pair_second[rows],
+            pair_entry=number[candidates.pair_entry[rows]],
+            whole=candidates.whole,
+            periodic=candidates.periodic,
+            longest=candidates.longest,
+        )
+
+    def _implicit(
+        self, system: System, positions: torch.Tensor, candidates: Candidates
+    ) -> Hypergraph:
         """Incidences of atoms within range of a fragment; sources are its core atoms."""
-        n_atoms = positions.shape[0]
-        atoms = torch.arange(n_atoms, device=positions.device)
-        v, u, shift = neighbor_pairs(
-            positions, system.cell, system.pbc, system.structure, self.cutoff + self.skin
-        )
-        n_fragments = int(system.fragment.max().item()) + 1
-        zero = torch.zeros(n_atoms, 3, dtype=shift.dtype, device=shift.device)
-        atom, fragment, image, _ = _unique_keys(
-            torch.cat([atoms, v]),
-            torch.cat([system.fragment, system.fragment[u]]),
-            torch.cat([zero, shift]),
-            n_fragments,
-        )
-        own = (fragment == system.fragment[atom]) & (image == 0).all(dim=1)
-
-        order = torch.argsort(system.fragment, stable=True)
-        size = torch.bincount(system.fragment, minlength=n_fragments)
-        incidence, index = _segment_rows(fragment, size.cumsum(0) - size, size)
-        source = order[index]
-        keep = ~(own[incidence] & (source == atom[incidence]))  # no self pairs
-        incidence, source = incidence[keep], source[keep]
-        vector = positions[source] - positions[atom[incidence]]
-        if bool(system.pbc.any()):
-            vector = vector + self._shift_vectors(image[incidence], source, system)
-
-        n_incidences = atom.shape[0]
+        vector = self._vectors(system, positions, candidates)
         near = switch(vector.pow(2).sum(dim=1).sqrt(), self.switch_on, self.cutoff)
-        weight = 1.0 - segment_absence(near, incidence, n_incidences)
-        weight = torch.where(own, torch.ones_like(weight), weight)
-        n_sources = torch.bincount(incidence, minlength=n_incidences)
+        weight = 1.0 - segment_absence(
+            near, candidates.pair_entry, candidates.pair_count, candidates.longest
+        )
+        weight = torch.where(candidates.own, torch.ones_like(weight), weight)
         return Hypergraph(
             numbers=system.numbers,
-            incidence_atom=atom,
+            incidence_atom=candidates.first,
             incidence_weight=weight,
-            incidence_absence=(n_sources == 0).to(weight.dtype),
-            pair_source=source,
-            pair_incidence=incidence,
+            incidence_absence=(candidates.pair_count == 0).to(weight.dtype),
+            pair_source=candidates.pair_second,
+            pair_incidence=candidates.pair_entry,
             pair_vector=vector,
             pair_weight=torch.ones_like(near),
         )
@@ -226,67 +241,56 @@ class HypergraphBuilder(torch.nn.Module):
         high = self.overlap_bond_order * (1.0 + self.overlap_width)
         return smooth_step((total - low) / (high - low))
 
-    def _explicit(self, system: System, positions: torch.Tensor) -> Hypergraph:
+    def _explicit(
+        self, system: System, positions: torch.Tensor, candidates: Candidates
+    ) -> Hypergraph:
         """Incidences of core atoms and of joined groups; sources are all of them."""
-        n_atoms = positions.shape[0]
-        periodic = bool(system.pbc.any())
-        # The hard rule of an open system sums over all pairs; 1e4 Å is beyond any molecule.
-        reach = self.bond_order_range if self.smooth or periodic else 1e4
-        i, j, shift = neighbor_pairs(
-            positions, system.cell, system.pbc, system.structure, reach + self.skin
-        )
-        foreign = (system.fragment[i] != system.fragment[j]) | (shift != 0).any(dim=1)
-        i, j, shift = i[foreign], j[foreign], shift[foreign]
-        vector = positions[j] - positions[i]
-        if periodic:
-            vector = vector + self._shift_vectors(shift, j, system)
-        distance = vector.pow(2).sum(dim=1).sqrt()
-        radii = self.radii.to(distance.dtype)
-        sums = radii[system.numbers[i]] + radii[system.numbers[j]]
+        distance = self._vectors(system, positions, candidates).pow(2).sum(dim=1).sqrt()
+        radii = self.radii.to(distance.dtype)[system.numbers]
+        sums = radii[candidates.pair_first] + radii[candidates.pair_second]
         order = bond_order(distance, sums, self.lendvay)
+        reach = self._bond_order_reach(system)
         order = order * switch(distance, reach - 1.0 if self.smooth else reach, reach)
-        n_groups = int(system.group.max().item()) + 1
-        fragment, group, image, row = _unique_keys(
-            system.fragment[i], system.group[j], shift, n_groups
-        )
-        total = torch.zeros(fragment.shape[0], dtype=order.dtype, device=order.device)
-        joined_weight = self._overlap_weights(total.index_add(0, row, order))
+        total = torch.zeros(candidates.first.shape[0], dtype=order.dtype, device=order.device)
+        joined_weight = self._overlap_weights(total.index_add(0, candidates.pair_entry, order))
         joined = (joined_weight.detach() > 0.0).nonzero().squeeze(1)
 
         # Members of each fragment: core atoms with weight 1, then atoms of joined groups.
+        n_atoms = positions.shape[0]
+        atoms = torch.arange(n_atoms, device=positions.device)
         atoms_by_group = torch.argsort(system.group, stable=True)
-        group_size = torch.bincount(system.group, minlength=n_groups)
-        entry, index = _segment_rows(group[joined], group_size.cumsum(0) - group_size, group_size)
-        core_image = torch.zeros(n_atoms, 3, dtype=image.dtype, device=image.device)
-        core_weight = torch.ones(n_atoms, dtype=order.dtype, device=order.device)
-        member_fragment = torch.cat([system.fragment, fragment[joined][entry]])
-        member_atom = torch.cat(
-            [torch.arange(n_atoms, device=positions.device), atoms_by_group[index]]
+        group_size = torch.bincount(system.group)
+        entry, index = segment_rows(
+            candidates.second[joined], group_size.cumsum(0) - group_size, group_size
         )
-        member_image = torch.cat([core_image, image[joined][entry]])
-        member_weight = torch.cat([core_weight, joined_weight[joined][entry]])
+        entry = joined[entry]
+        core_weight = torch.ones(n_atoms, dtype=order.dtype, device=order.device)
+        member_fragment = torch.cat([system.fragment, candidates.first[entry]])
         by_fragment = torch.argsort(member_fragment, stable=True)
         member_fragment = member_fragment[by_fragment]
-        member_atom = member_atom[by_fragment]
-        member_image = member_image[by_fragment]
-        member_weight = member_weight[by_fragment]
+        member_atom = torch.cat([atoms, atoms_by_group[index]])[by_fragment]
+        member_weight = torch.cat([core_weight, joined_weight[entry]])[by_fragment]
 
         size = torch.bincount(member_fragment)
-        incidence, source = _segment_rows(member_fragment, size.cumsum(0) - size, size)
+        incidence, source = segment_rows(member_fragment, size.cumsum(0) - size, size)
         keep = incidence != source  # no self pairs
         incidence, source = incidence[keep], source[keep]
         pair_source, pair_atom = member_atom[source], member_atom[incidence]
-        vector = positions[pair_source] - positions[pair_atom]
-        if periodic:
+        vector = positions.index_select(0, pair_source) - positions.index_select(0, pair_atom)
+        if candidates.periodic:
+            core_image = torch.zeros_like(candidates.whole)
+            member_image = torch.cat([core_image, candidates.image[entry]])[by_fragment]
             step = member_image[source] - member_image[incidence]
-            vector = vector + self._shift_vectors(step, pair_source, system)
-        n_incidences = member_atom.shape[0]
-        pair_weight = member_weight[source]
+            vector = vector + in_lattice(step, system.cell, system.structure[pair_source])
+        pair_weight = member_weight.index_select(0, source)
+        count = size[member_fragment] - 1
         return Hypergraph(
             numbers=system.numbers,
             incidence_atom=member_atom,
             incidence_weight=member_weight,
-            incidence_absence=segment_absence(pair_weight, incidence, n_incidences),
+            incidence_absence=segment_absence(
+                pair_weight, incidence, count, int(size.max().item()) - 1
+            ),
             pair_source=pair_source,
             pair_incidence=incidence,
             pair_vector=vector,

@@ -58,7 +58,9 @@ def bond_order(
     return torch.exp(radii - distance)
 
 
-def segment_absence(weight: torch.Tensor, segment: torch.Tensor, n_segments: int) -> torch.Tensor:
+def segment_absence(
+    weight: torch.Tensor, segment: torch.Tensor, counts: torch.Tensor, longest: int
+) -> torch.Tensor:
     """Return ``prod (1 - w)`` over each segment, (n_segments,); 1 for a segment without rows.
 
     Exact with exact derivatives where weights are 1: neighbours of one segment are multiplied in a
@@ -70,18 +72,18 @@ def segment_absence(weight: torch.Tensor, segment: torch.Tensor, n_segments: int
         (n,).
     segment
         (n,) int64, ascending.
-    n_segments
-        How many segments.
+    counts
+        Rows of each segment, (n_segments,) int64.
+    longest
+        The largest count, or more.
     """
-    ones = torch.ones(n_segments, dtype=weight.dtype, device=weight.device)
     n_rows = weight.shape[0]
+    ones = torch.ones(counts.shape[0], dtype=weight.dtype, device=weight.device)
     if n_rows == 0:
         return ones
-    counts = torch.bincount(segment, minlength=n_segments)
-    longest = int(counts.max().item())
     value = 1.0 - weight
     stride = 1
-    while stride < longest:
+    while stride < min(longest, n_rows):
         same = segment[stride:] == segment[:-stride]
         factor = torch.where(same, value[stride:], torch.ones_like(value[stride:]))
         value = torch.cat([value[:-stride] * factor, value[-stride:]])

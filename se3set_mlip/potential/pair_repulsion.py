@@ -13,10 +13,13 @@ close; without a wall, two of them can fall into each other. Three derivatives a
 and at distances of molecules nothing is added: energies there are the network's alone.
 """
 
+from typing import NamedTuple
+
 import torch
 
 from se3set_mlip.elements import COVALENT_RADII
 from se3set_mlip.errors import ConfigError
+from se3set_mlip.hypergraph.candidates import in_lattice
 from se3set_mlip.hypergraph.hypergraph import System
 from se3set_mlip.hypergraph.neighbors import neighbor_pairs
 from se3set_mlip.units import ANGSTROM_PER_BOHR, EV_PER_HARTREE
@@ -25,6 +28,17 @@ COULOMB_EV_ANGSTROM = EV_PER_HARTREE * ANGSTROM_PER_BOHR
 SCREENING_BOHR = 0.8854
 SCREENING_POWER = 0.23
 PHI = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+
+
+class ClosePairs(NamedTuple):
+    """Ordered pairs of atoms that may be within range."""
+
+    first: torch.Tensor
+    """(n,) int64."""
+    second: torch.Tensor
+    """(n,) int64."""
+    image: torch.Tensor
+    """Lattice steps of the second atom, (n, 3), dtype of positions."""
 
 
 class PairRepulsion(torch.nn.Module):
@@ -64,16 +78,25 @@ class PairRepulsion(torch.nn.Module):
         self.phi = PHI
         self.range_angstrom = 2.0 * float(radii.max())
 
-    def forward(self, system: System) -> torch.Tensor:
-        """Return the repulsion of each atom in eV, half of that of its pairs, (n_atoms,)."""
-        positions = system.positions
-        i, j, shift = neighbor_pairs(
-            positions, system.cell, system.pbc, system.structure, self.range_angstrom
+    @torch.jit.export
+    def close_pairs(self, system: System, skin: float) -> ClosePairs:
+        """Search for pairs of atoms up to ``skin`` Å beyond the range; no gradient."""
+        i, j, image = neighbor_pairs(
+            system.positions, system.cell, system.pbc, system.structure, self.range_angstrom + skin
         )
+        return ClosePairs(i, j, image)
+
+    def forward(self, system: System, pairs: ClosePairs | None = None) -> torch.Tensor:
+        """Return the repulsion of each atom in eV, half of that of its pairs, (n_atoms,).
+
+        ``pairs`` are those found for these atoms near by; None: they are searched for.
+        """
+        if pairs is None:
+            pairs = self.close_pairs(system, 0.0)
+        positions = system.positions
+        i, j = pairs.first, pairs.second
         vector = positions[j] - positions[i]
-        if bool(system.pbc.any()):
-            cell = system.cell[system.structure[i]]
-            vector = vector + torch.einsum("ni,nij->nj", shift.to(cell.dtype), cell)
+        vector = vector + in_lattice(pairs.image, system.cell, system.structure[i])
         distance = vector.pow(2).sum(dim=1).sqrt()
         radii = self.radii.to(distance.dtype)
         x = distance / (radii[system.numbers[i]] + radii[system.numbers[j]])

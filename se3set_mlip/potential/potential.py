@@ -18,6 +18,7 @@ from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation, fragment
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import System
+from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.inputs import make_system
@@ -225,9 +226,24 @@ class Potential:
         )
 
     def compute(
-        self, system: System, *, forces: bool = True, stress: bool = False
+        self,
+        system: System,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        cache: CandidateCache | None = None,
     ) -> PotentialOutput:
         """Compute a batch; all results are detached.
+
+        Parameters
+        ----------
+        system
+            The structures.
+        forces, stress
+            What to compute besides energies.
+        cache
+            Keeps candidates from one call to the next, for the same atoms in motion; None: they are
+            searched for at each call, as they are by a TorchScript model in any case.
 
         Raises
         ------
@@ -243,11 +259,13 @@ class Potential:
         if was_training:
             self.module.eval()
         try:
-            if forces or stress:
-                with torch.enable_grad():
-                    return self.module(system, forces, stress)
-            with torch.no_grad():
-                return self.module(system, False, False)
+            if cache is None or not isinstance(self.module, PotentialModule):
+                arguments: tuple[Any, ...] = (system, forces, stress)
+            else:
+                system, candidates = cache.find(self.module, system)
+                arguments = (system, forces, stress, candidates)
+            with torch.set_grad_enabled(forces or stress):
+                return self.module(*arguments)
         finally:
             if was_training:
                 self.module.train()

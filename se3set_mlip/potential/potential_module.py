@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 
 from se3set_mlip.hypergraph.build import HypergraphBuilder
+from se3set_mlip.hypergraph.candidates import Candidates
 from se3set_mlip.hypergraph.hypergraph import System, moved
 from se3set_mlip.model.density import DensityNetwork
 from se3set_mlip.model.se3set import SE3Set
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.derivatives import gradients, strained
-from se3set_mlip.potential.pair_repulsion import PairRepulsion
+from se3set_mlip.potential.pair_repulsion import ClosePairs, PairRepulsion
 
 
 class PotentialOutput(NamedTuple):
@@ -31,6 +32,15 @@ class PotentialOutput(NamedTuple):
     """(n_atoms, 3), eV/Å; (0, 3) if not asked for."""
     stress: torch.Tensor
     """(n_structures, 3, 3), eV/Å^3; (0, 3, 3) if not asked for."""
+
+
+class PotentialCandidates(NamedTuple):
+    """What a search has found, and what serves for all geometries near by."""
+
+    hypergraph: Candidates
+    """Of incidences, or of groups and fragments."""
+    repulsion: ClosePairs
+    """Pairs that may repel each other."""
 
 
 class PotentialModule(torch.nn.Module):
@@ -74,16 +84,45 @@ class PotentialModule(torch.nn.Module):
             if scale is not None:
                 self.energy_scale.fill_(scale)
 
-    def energies(self, system: System) -> tuple[torch.Tensor, torch.Tensor]:
+    @torch.jit.export
+    def candidates(self, system: System, skin: float) -> PotentialCandidates:
+        """Search for what may be in range while no atom moves by more than ``skin / 2`` Å."""
+        none = torch.zeros(0, dtype=torch.int64, device=system.numbers.device)
+        pairs = ClosePairs(none, none, system.positions[:0].detach())
+        if self.repels:
+            pairs = self.repulsion.close_pairs(system, skin)
+        return PotentialCandidates(self.builder.candidates(system, skin), pairs)
+
+    def energies(
+        self, system: System, candidates: PotentialCandidates | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return total (n_structures,) and atomic (n_atoms,) energies in eV, float64."""
-        network = self.network(self.builder(system)).to(torch.float64)
+        if candidates is None:
+            candidates = self.candidates(system, self.builder.skin)
+            hypergraph = self.builder.weighted(system, candidates.hypergraph, False)
+        else:
+            hypergraph = self.builder.weighted(system, candidates.hypergraph, True)
+        return self.with_references(
+            system, self.network(hypergraph).to(torch.float64), candidates.repulsion
+        )
+
+    def with_references(
+        self, system: System, network: torch.Tensor, repulsion: ClosePairs
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return total and atomic energies in eV from those of the network, (n_atoms,) float64."""
         atomic = network * self.energy_scale + self.reference_energies[system.numbers]
         if self.repels:
-            atomic = atomic + self.repulsion(system).to(torch.float64)
+            atomic = atomic + self.repulsion(system, repulsion).to(torch.float64)
         total = torch.zeros(system.cell.shape[0], dtype=torch.float64, device=atomic.device)
         return total.index_add(0, system.structure, atomic), atomic
 
-    def forward(self, system: System, forces: bool, stress: bool) -> PotentialOutput:
+    def forward(
+        self,
+        system: System,
+        forces: bool,
+        stress: bool,
+        candidates: PotentialCandidates | None = None,
+    ) -> PotentialOutput:
         """Compute energies, and derivatives if asked for.
 
         Parameters
@@ -93,11 +132,13 @@ class PotentialModule(torch.nn.Module):
         forces, stress
             What to compute besides energies. Without either, the energy keeps its graph to the
             positions of the caller.
+        candidates
+            What :meth:`candidates` has found for these atoms near by; None: to be searched for.
         """
         positions = system.positions
         none = torch.zeros(0, 3, dtype=positions.dtype, device=positions.device)
         if not forces and not stress:
-            energy, atomic = self.energies(system)
+            energy, atomic = self.energies(system, candidates)
             return PotentialOutput(energy, atomic, none, none.view(0, 3, 3))
 
         leaf = positions.detach().requires_grad_(True)
@@ -107,7 +148,7 @@ class PotentialModule(torch.nn.Module):
             strain = torch.zeros_like(system.cell).requires_grad_(True)
             displaced = strained(displaced, strain)
             inputs.append(strain)
-        energy, atomic = self.energies(displaced)
+        energy, atomic = self.energies(displaced, candidates)
         found = gradients(energy, inputs, self.training)
         out_stress = none.view(0, 3, 3)
         if stress:

@@ -86,9 +86,9 @@ def test_an_energy_does_not_pay_for_forces(molecule, monkeypatch):
     asked = []
     compute = Potential.compute
 
-    def spy(self, system, *, forces=True, stress=False):
+    def spy(self, system, *, forces=True, stress=False, **options):
         asked.append((forces, stress))
-        return compute(self, system, forces=forces, stress=stress)
+        return compute(self, system, forces=forces, stress=stress, **options)
 
     monkeypatch.setattr(Potential, "compute", spy)
     atoms = atoms_of(molecule)

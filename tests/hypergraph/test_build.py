@@ -14,9 +14,9 @@ from se3set_mlip.fragments.fragmentation import PRESETS
 from se3set_mlip.hypergraph.build import (
     HypergraphBuilder,
     HypergraphConfig,
-    _unique_keys,
     whole_fragments,
 )
+from se3set_mlip.hypergraph.candidates import unique_keys
 from se3set_mlip.potential.inputs import make_system
 
 DATA = Path(__file__).parents[1] / "data"
@@ -147,7 +147,7 @@ def test_keys_of_distant_images_do_not_overflow(drift):
     first = torch.tensor([4, 1, 4, 0, 1])
     second = torch.tensor([2, 0, 2, 5, 0])
     shift = torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [-1, 0, 0]]) * drift
-    a, b, image, inverse = _unique_keys(first, second, shift, 6)
+    a, b, image, inverse = unique_keys(first, second, shift, 6)
     assert a.tolist() == [0, 1, 1, 4]
     assert b.tolist() == [5, 0, 0, 2]
     assert image[:, 0].tolist() == [0, -drift, 0, drift]

@@ -45,12 +45,15 @@ class Point:
         Settings of membership.
     learning_rate
         The largest one of the schedule; published networks with attention want a smaller one.
+    epochs
+        Passes through the training set.
     """
 
     about: str
     model: dict[str, Any]
     hypergraph: dict[str, Any] = field(default_factory=dict)
     learning_rate: float = 4.0e-3
+    epochs: int = 45
 
 
 def density(about: str, changes: dict[str, Any], **hypergraph: float) -> Point:
@@ -68,7 +71,7 @@ def channels(n: int, *, features: str = "01", degrees: str = "012") -> dict[str,
     }
 
 
-def attention(about: str, n: int, *, layers: int = 2) -> Point:
+def attention(about: str, n: int, *, layers: int = 2, epochs: int = 45) -> Point:
     """Return a point of the published interaction, ``n`` scalars wide."""
     half, quarter = n // 2, n // 4
     model = {
@@ -79,22 +82,24 @@ def attention(about: str, n: int, *, layers: int = 2) -> Point:
         "irreps_hidden": f"{3 * n // 2}x0e+{3 * half // 2}x1o+{3 * quarter // 2}x2e",
         "n_layers": layers,
     }
-    return Point(about, model, learning_rate=2.0e-3)
+    return Point(about, model, learning_rate=2.0e-3, epochs=epochs)
 
 
 POINTS: dict[str, Point] = {
     "c32": density("reference: 32 channels, features to l = 1, densities to l = 2", {}),
     "c64": density("64 channels", channels(64)),
     "c32_noupdate": density("no network of the fragments", {"fragment_update": False}),
-    "c32_density3": density("densities to l = 3", channels(32, degrees="0123")),
-    "a32": attention("attention, 32x0e+16x1o+8x2e", 32),
     "c32_layers1": density("1 layer", {"n_layers": 1}),
+    "a32_e15": attention("attention, 32x0e+16x1o+8x2e, 15 epochs", 32, epochs=15),
+    "c32_e15": Point("reference, 15 epochs", DENSITY, epochs=15),
+    "c32_density3": density("densities to l = 3", channels(32, degrees="0123")),
     "c32_features0": density("features: scalars only", channels(32, features="0")),
     "c64_noupdate": density(
         "64 channels, no network of the fragments", {**channels(64), "fragment_update": False}
     ),
     "c16": density("16 channels", channels(16)),
     "c32_density1": density("densities to l = 1", channels(32, degrees="01")),
+    "a32": attention("attention, 32x0e+16x1o+8x2e", 32),
     "a16": attention("attention, 16x0e+8x1o+4x2e", 16),
     "c128": density("128 channels", channels(128)),
     "c32_features2": density("features to l = 2", channels(32, features="012")),

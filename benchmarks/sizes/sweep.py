@@ -20,7 +20,6 @@ from tqdm import tqdm
 import se3set_mlip
 from se3set_mlip.training import TrainingConfig, train, training_config_from_dict
 
-EPOCHS = 45
 SEED = 1
 THREADS = 1
 
@@ -47,7 +46,7 @@ def training_settings(point: Point, folder: Path) -> TrainingConfig:
                 "learning_rate": point.learning_rate,
                 "amsgrad": False,
                 "batch_size": 5,
-                "epochs": EPOCHS,
+                "epochs": point.epochs,
                 "warmup_steps": 200,
                 "ema_decay": 0.998,
             },

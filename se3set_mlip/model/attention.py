@@ -19,6 +19,7 @@ import torch
 from e3nn import o3
 from e3nn.math import normalize2mom
 
+from se3set_mlip.hypergraph.hypergraph import Hypergraph
 from se3set_mlip.model.linear import EquivariantLinear, Gate, layout, multiplicity
 from se3set_mlip.model.tensor_product import EdgeCoupling, EdgeProduct, FeatureProduct
 
@@ -112,7 +113,10 @@ class AttentionHeads(torch.nn.Module):
 
     def logits(self, product: list[torch.Tensor]) -> torch.Tensor:
         """Return attention logits (n, n_heads)."""
-        scalars = self.to_logits([product[0]])[0]
+        return self.logits_of(self.to_logits([product[0]])[0])
+
+    def logits_of(self, scalars: torch.Tensor) -> torch.Tensor:
+        """Return attention logits (n, n_heads) of what ``to_logits`` gives."""
         active = smooth_leaky_relu(scalars) * self.activation_scale
         return (active.view(-1, self.n_heads, self.n_alpha) * self.alpha_dot).sum(dim=2)
 
@@ -141,12 +145,23 @@ class AttentionHeads(torch.nn.Module):
         n_destinations
             Number of destinations.
         """
-        summed: list[torch.Tensor] = []
-        for value in self.to_value(product):
+        values = self.weighted(self.to_value(product), alpha)
+        return self.joined(values, destination, n_destinations)
+
+    def weighted(self, values: list[torch.Tensor], alpha: torch.Tensor) -> list[torch.Tensor]:
+        """Return values ``[(n, 2l+1, mul)]`` times the attention (n, n_heads) of their heads."""
+        out: list[torch.Tensor] = []
+        for value in values:
             n, dim, mul = value.shape
             heads = value.view(n, dim, self.n_heads, mul // self.n_heads)
-            weighted = heads * alpha.view(n, 1, self.n_heads, 1)
-            summed.append(segment_sum(weighted.view(n, dim, mul), destination, n_destinations))
+            out.append((heads * alpha.view(n, 1, self.n_heads, 1)).view(n, dim, mul))
+        return out
+
+    def joined(
+        self, values: list[torch.Tensor], destination: torch.Tensor, n_destinations: int
+    ) -> list[torch.Tensor]:
+        """Sum weighted values by destination and project; see :meth:`collect`."""
+        summed = [segment_sum(value, destination, n_destinations) for value in values]
         out: list[torch.Tensor] = self.project(summed)
         return out
 
@@ -154,7 +169,9 @@ class AttentionHeads(torch.nn.Module):
 class SourceAttention(torch.nn.Module):
     """Atoms to incidences (V2E): every source u of fragment f speaks to the incidence (f, v).
 
-    The edge attribute is the direction ``Y(r_u - r_v)`` with radial weights.
+    The edge attribute is the direction ``Y(r_u - r_v)`` with radial weights. The plain way, for any
+    irreps; :class:`~se3set_mlip.model.aligned_attention.AlignedSourceAttention` computes the same
+    in frames aligned with the edges.
 
     Parameters
     ----------
@@ -178,29 +195,48 @@ class SourceAttention(torch.nn.Module):
             irreps, layout(self.product.irreps_out), irreps_head, n_heads, irreps
         )
 
+    def messages(
+        self, x: list[torch.Tensor], h: list[torch.Tensor], hypergraph: Hypergraph
+    ) -> list[torch.Tensor]:
+        """Return the sum of source and incidence for each pair, ``[(n_pairs, 2l+1, mul)]``."""
+        source = self.from_source(x)
+        target = self.from_incidence(h)
+        return [
+            source[k].index_select(0, hypergraph.pair_source)
+            + target[k].index_select(0, hypergraph.pair_incidence)
+            for k in range(len(source))
+        ]
+
     def forward(
         self,
         x: list[torch.Tensor],
         h: list[torch.Tensor],
-        matrices: list[torch.Tensor],
+        edges: list[torch.Tensor],
         radial_weights: torch.Tensor,
-        pair_source: torch.Tensor,
-        pair_incidence: torch.Tensor,
-        pair_weight: torch.Tensor,
-        absence: torch.Tensor,
+        hypergraph: Hypergraph,
     ) -> list[torch.Tensor]:
-        """Return the update of the incidence features ``[(n_incidences, 2l+1, mul)]``."""
-        n_incidences = h[0].shape[0]
-        source = self.from_source(x)
-        target = self.from_incidence(h)
-        message = [
-            source[k].index_select(0, pair_source) + target[k].index_select(0, pair_incidence)
-            for k in range(len(source))
-        ]
-        product = self.product(message, matrices, radial_weights)
-        alpha = weighted_softmax(self.heads.logits(product), pair_weight, absence, pair_incidence)
-        second = self.second_product(self.heads.gated(product), matrices, radial_weights)
-        return self.heads.collect(second, alpha, pair_incidence, n_incidences)
+        """Return the update of the incidence features ``[(n_incidences, 2l+1, mul)]``.
+
+        Parameters
+        ----------
+        x, h
+            Features of atoms and of incidences.
+        edges
+            Coupling matrices of each pair.
+        radial_weights
+            Weights of each pair for paths and channels of the first product.
+        hypergraph
+            Pairs and their weights.
+        """
+        product = self.product(self.messages(x, h, hypergraph), edges, radial_weights)
+        alpha = weighted_softmax(
+            self.heads.logits(product),
+            hypergraph.pair_weight,
+            hypergraph.incidence_absence,
+            hypergraph.pair_incidence,
+        )
+        second = self.second_product(self.heads.gated(product), edges, radial_weights)
+        return self.heads.collect(second, alpha, hypergraph.pair_incidence, h[0].shape[0])
 
 
 class IncidenceAttention(torch.nn.Module):
@@ -229,11 +265,11 @@ class IncidenceAttention(torch.nn.Module):
         self,
         x: list[torch.Tensor],
         h: list[torch.Tensor],
-        incidence_atom: torch.Tensor,
-        incidence_weight: torch.Tensor,
+        hypergraph: Hypergraph,
     ) -> list[torch.Tensor]:
         """Return the update of the atom features ``[(n_atoms, 2l+1, mul)]``."""
         n_atoms = x[0].shape[0]
+        incidence_atom, incidence_weight = hypergraph.incidence_atom, hypergraph.incidence_weight
         message = [part.index_select(0, incidence_atom) for part in self.from_atom(x)]
         product = self.product(message, h)
         # An atom always belongs to its own fragment with weight 1: there is no null edge.

@@ -9,6 +9,8 @@ takes the streams and their normalised copies and returns the same (arXiv 2405.1
 import torch
 from e3nn import o3
 
+from se3set_mlip.hypergraph.hypergraph import Hypergraph
+from se3set_mlip.model.aligned_attention import AlignedSourceAttention
 from se3set_mlip.model.attention import IncidenceAttention, SourceAttention
 from se3set_mlip.model.linear import EquivariantLinear, Gate
 from se3set_mlip.model.norm import EquivariantLayerNorm
@@ -71,6 +73,8 @@ class Block(torch.nn.Module):
         Width of the radial basis and hidden widths of the radial network.
     joint_norm
         Whether layer norms are joint, see :mod:`.norm`.
+    aligned
+        Whether attention works in frames aligned with the edges, see :mod:`.aligned_attention`.
     """
 
     def __init__(
@@ -85,9 +89,11 @@ class Block(torch.nn.Module):
         n_radial: int,
         radial_hidden: tuple[int, ...],
         joint_norm: bool,
+        aligned: bool,
     ) -> None:
         super().__init__()
-        self.source_attention = SourceAttention(irreps, irreps_head, n_heads, edge_coupling)
+        kind = AlignedSourceAttention if aligned else SourceAttention
+        self.source_attention = kind(irreps, irreps_head, n_heads, edge_coupling)
         self.radial = RadialNetwork(
             n_radial, radial_hidden, self.source_attention.product.n_weights
         )
@@ -108,24 +114,22 @@ class Block(torch.nn.Module):
         x: list[torch.Tensor],
         h_stream: list[torch.Tensor],
         h: list[torch.Tensor],
-        matrices: list[torch.Tensor],
+        edges: list[torch.Tensor],
         basis: torch.Tensor,
-        pair_source: torch.Tensor,
-        pair_incidence: torch.Tensor,
-        pair_weight: torch.Tensor,
-        absence: torch.Tensor,
-        incidence_atom: torch.Tensor,
-        incidence_weight: torch.Tensor,
+        hypergraph: Hypergraph,
     ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
-        """Return the updated streams and their normalised copies, in the order of the arguments."""
-        update = self.source_attention(
-            x, h, matrices, self.radial(basis), pair_source, pair_incidence, pair_weight, absence
-        )
+        """Return the updated streams and their normalised copies, in the order of the arguments.
+
+        ``x`` may have rows of further atoms, as sources, after those of ``x_stream``.
+        """
+        n_atoms = x_stream[0].shape[0]
+        update = self.source_attention(x, h, edges, self.radial(basis), hypergraph)
         h_stream = add(h_stream, update)
         h_stream = add(h_stream, self.feed_forward_incidence(self.norm_incidence(h_stream)))
         h = self.norm_incidence_out(h_stream)
 
-        x_stream = add(x_stream, self.incidence_attention(x, h, incidence_atom, incidence_weight))
+        x = [part[:n_atoms] for part in x]
+        x_stream = add(x_stream, self.incidence_attention(x, h, hypergraph))
         x = self.norm_atom(x_stream)
         update = self.feed_forward_atom(x)
         x_stream = add(self.shortcut(x_stream), update)

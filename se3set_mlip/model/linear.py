@@ -62,13 +62,15 @@ class EquivariantLinear(torch.nn.Module):
         self.bias_index: int = -1
         blocks: list[torch.Tensor] = []
         self.start: list[int] = []
+        self.sizes: list[int] = []
         offset = 0
         for i_out, (mul_out, ir) in enumerate(irreps_out):
             i_in = inputs.index(ir) if ir in inputs else -1
             self.input_index.append(i_in)
             self.start.append(offset)
+            mul_in = irreps_in[i_in].mul if i_in >= 0 else 0
+            self.sizes.append(mul_in * mul_out)
             if i_in >= 0:
-                mul_in = irreps_in[i_in].mul
                 blocks.append(torch.randn(mul_in * mul_out) / mul_in**0.5)
                 offset += mul_in * mul_out
             if bias and ir == o3.Irrep("0e"):
@@ -77,17 +79,23 @@ class EquivariantLinear(torch.nn.Module):
         n_bias = irreps_out[self.bias_index].mul if self.bias_index >= 0 else 0
         self.bias = torch.nn.Parameter(torch.zeros(n_bias))
 
+    def matrices(self) -> list[torch.Tensor]:
+        """Return the matrix of each output irrep, (mul_in, mul_out); all must have an input."""
+        out: list[torch.Tensor] = []
+        for k, block in enumerate(self.weight.split(self.sizes)):
+            out.append(block.view(-1, self.output_mul[k]))
+        return out
+
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
         """Map features ``[(n, 2l+1, mul_in)]`` to ``[(n, 2l+1, mul_out)]``."""
         out: list[torch.Tensor] = []
+        blocks = self.weight.split(self.sizes)
         for k, i in enumerate(self.input_index):
             mul_out = self.output_mul[k]
             if i < 0:
                 y = x[0].new_zeros(x[0].shape[0], self.output_dim[k], mul_out)
             else:
-                mul_in = x[i].shape[2]
-                block = self.weight[self.start[k] : self.start[k] + mul_in * mul_out]
-                y = torch.matmul(x[i], block.view(mul_in, mul_out))
+                y = torch.matmul(x[i], blocks[k].view(-1, mul_out))
             if k == self.bias_index:
                 y = y + self.bias
             out.append(y)

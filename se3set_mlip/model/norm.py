@@ -45,6 +45,9 @@ class EquivariantLayerNorm(torch.nn.Module):
 
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
         """Normalise features ``[(n, 2l+1, mul)]``."""
+        weights = self.weight.split(self.mul)
+        if not self.joint:
+            return [self._alone(k, feature, weights[k]) for k, feature in enumerate(x)]
         fields: list[torch.Tensor] = []
         squares: list[torch.Tensor] = []
         for k, feature in enumerate(x):
@@ -53,15 +56,19 @@ class EquivariantLayerNorm(torch.nn.Module):
                 field = feature - feature.mean(dim=2, keepdim=True)
             fields.append(field)
             squares.append(field.pow(2).mean(dim=(1, 2), keepdim=True))
-        shared = torch.stack(squares).mean(dim=0)
+        shared = torch.cat(squares, dim=1).mean(dim=1, keepdim=True)
         out: list[torch.Tensor] = []
-        start = 0
-        for k, mul in enumerate(self.mul):
-            square = shared if self.joint and not self.is_scalar[k] else squares[k]
-            scale = (square + self.eps).rsqrt() * self.weight[start : start + mul]
-            field = fields[k] * scale
-            if self.is_scalar[k]:
-                field = field + self.bias
-            out.append(field)
-            start += mul
+        for k, field in enumerate(fields):
+            square = squares[k] if self.is_scalar[k] else shared
+            normed = field * ((square + self.eps).rsqrt() * weights[k])
+            out.append(normed + self.bias if self.is_scalar[k] else normed)
         return out
+
+    def _alone(self, k: int, feature: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return one irrep normalised by itself."""
+        if self.is_scalar[k]:
+            return torch.nn.functional.layer_norm(
+                feature, [self.mul[k]], weight, self.bias, self.eps
+            )
+        square = feature.pow(2).mean(dim=(1, 2), keepdim=True)
+        return feature * ((square + self.eps).rsqrt() * weight)

@@ -137,13 +137,19 @@ class RadialNetwork(torch.nn.Module):
             width = next_width
         layers.append(torch.nn.Linear(width, n_weights, bias=False))
         self.net = torch.nn.Sequential(*layers)
+        self.last = len(layers) - 1
         bound = 1.0 / width**0.5
         self.offset = torch.nn.Parameter(torch.empty(n_weights).uniform_(-bound, bound))
 
-    def forward(self, basis: torch.Tensor) -> torch.Tensor:
-        """Map basis values (n, n_basis) to weights (n, n_weights)."""
-        out: torch.Tensor = self.net(basis)
-        return out + self.offset
+    def forward(self, basis: torch.Tensor, n_first: int = -1) -> torch.Tensor:
+        """Map basis values (n, n_basis) to weights (n, n_weights), or to the first few of them."""
+        hidden = basis
+        for k, layer in enumerate(self.net):
+            if k < self.last:
+                hidden = layer(hidden)
+        n_weights = self.offset.shape[0] if n_first < 0 else n_first
+        matrix: torch.Tensor = self.net[-1].weight[:n_weights]  # type: ignore[index]
+        return torch.addmm(self.offset[:n_weights], hidden, matrix.t())
 
 
 def make_radial_basis(

@@ -9,101 +9,33 @@ are in network units; the potential adds scale and reference energies.
 4. Head: linear, SiLU, linear on scalars; one energy per atom, over sqrt(average atoms).
 """
 
+from typing import NamedTuple
+
 import torch
 from e3nn import o3
 from e3nn.math import normalize2mom
 
 from se3set_mlip.hypergraph.hypergraph import Hypergraph
-from se3set_mlip.model.attention import segment_sum
+from se3set_mlip.model.aligned_attention import can_align
 from se3set_mlip.model.block import Block, add
 from se3set_mlip.model.config import ModelConfig
+from se3set_mlip.model.degree import AtomDegree, IncidenceDegree
+from se3set_mlip.model.frames import EdgeFrames
 from se3set_mlip.model.linear import EquivariantLinear
 from se3set_mlip.model.norm import EquivariantLayerNorm
-from se3set_mlip.model.radial import RadialNetwork, make_radial_basis
-from se3set_mlip.model.tensor_product import EdgeCoupling, EdgeProduct, FeatureProduct
+from se3set_mlip.model.radial import make_radial_basis
+from se3set_mlip.model.tensor_product import EdgeCoupling
 
 
-class IncidenceDegree(torch.nn.Module):
-    """Degree embedding of incidences: directions to the sources, weighted by a radial network.
+class PairGeometry(NamedTuple):
+    """What all blocks share of the pairs."""
 
-    Parameters
-    ----------
-    irreps
-        Irreps of the result.
-    edge_coupling
-        Gives the paths of the product.
-    n_radial, radial_hidden
-        Width of the radial basis and hidden widths of the radial network.
-    average_sources
-        Average number of sources; the sum is divided by its root.
-    """
-
-    def __init__(
-        self,
-        irreps: o3.Irreps,
-        edge_coupling: EdgeCoupling,
-        *,
-        n_radial: int,
-        radial_hidden: tuple[int, ...],
-        average_sources: float,
-    ) -> None:
-        super().__init__()
-        self.constant = EquivariantLinear(o3.Irreps("1x0e"), irreps)
-        self.product = EdgeProduct(edge_coupling, internal_weights=False)
-        self.radial = RadialNetwork(n_radial, radial_hidden, self.product.n_weights)
-        self.project = EquivariantLinear(self.product.irreps_out, irreps)
-        self.scale = average_sources**-0.5
-
-    def forward(
-        self,
-        matrices: list[torch.Tensor],
-        basis: torch.Tensor,
-        pair_incidence: torch.Tensor,
-        pair_weight: torch.Tensor,
-        n_incidences: int,
-    ) -> list[torch.Tensor]:
-        """Return features ``[(n_incidences, 2l+1, mul)]``."""
-        ones = torch.ones(basis.shape[0], 1, 1, dtype=basis.dtype, device=basis.device)
-        product = self.product(self.constant([ones]), matrices, self.radial(basis))
-        weight = (pair_weight * self.scale).view(-1, 1, 1)
-        return [
-            segment_sum(value * weight, pair_incidence, n_incidences)
-            for value in self.project(product)
-        ]
-
-
-class AtomDegree(torch.nn.Module):
-    """Degree embedding of atoms: the features of their incidences.
-
-    Parameters
-    ----------
-    irreps
-        Irreps of features and result.
-    average_incidences
-        Average number of incidences; the sum is divided by its root.
-    """
-
-    def __init__(self, irreps: o3.Irreps, *, average_incidences: float) -> None:
-        super().__init__()
-        self.constant = EquivariantLinear(o3.Irreps("1x0e"), irreps)
-        self.product = FeatureProduct(irreps, irreps, irreps)
-        self.project = EquivariantLinear(self.product.irreps_out, irreps)
-        self.scale = average_incidences**-0.5
-
-    def forward(
-        self,
-        h: list[torch.Tensor],
-        incidence_atom: torch.Tensor,
-        incidence_weight: torch.Tensor,
-        n_atoms: int,
-    ) -> list[torch.Tensor]:
-        """Return features ``[(n_atoms, 2l+1, mul)]``."""
-        ones = torch.ones(h[0].shape[0], 1, 1, dtype=h[0].dtype, device=h[0].device)
-        product = self.product(self.constant([ones]), h)
-        weight = (incidence_weight * self.scale).view(-1, 1, 1)
-        return [
-            segment_sum(value * weight, incidence_atom, n_atoms) for value in self.project(product)
-        ]
+    basis: torch.Tensor
+    """Radial basis values, (n_pairs, n_basis)."""
+    harmonics: torch.Tensor
+    """Spherical harmonics of the directions, (n_pairs, (lmax + 1)^2)."""
+    edges: list[torch.Tensor]
+    """Rotations into aligned frames by degree, or coupling matrices by input irrep."""
 
 
 class SE3Set(torch.nn.Module):
@@ -113,11 +45,14 @@ class SE3Set(torch.nn.Module):
     ----------
     config
         Settings; see :class:`ModelConfig`.
+    aligned
+        Whether attention works in frames aligned with the edges where the irreps allow it (the
+        same function, faster); else always the plain way.
     """
 
     element_index: torch.Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, aligned: bool = True) -> None:
         super().__init__()
         self.config = config
         irreps = o3.Irreps(config.irreps)
@@ -131,6 +66,8 @@ class SE3Set(torch.nn.Module):
 
         self.harmonics = o3.SphericalHarmonics(irreps_sh, normalize=True, normalization="component")
         self.coupling = EdgeCoupling(irreps, irreps_sh, irreps)
+        self.aligned = aligned and can_align(self.coupling, o3.Irreps(config.irreps_head))
+        self.frames = EdgeFrames(irreps.lmax if self.aligned else 0)
         self.radial_basis = make_radial_basis(
             config.radial_basis,
             config.n_radial,
@@ -164,6 +101,7 @@ class SE3Set(torch.nn.Module):
                 n_radial=config.n_radial,
                 radial_hidden=config.radial_hidden,
                 joint_norm=joint_norm,
+                aligned=self.aligned,
             )
             for layer in range(config.n_layers)
         )
@@ -173,52 +111,77 @@ class SE3Set(torch.nn.Module):
         self.energy_scale = config.average_atoms**-0.5
         self.n_elements = n_elements
 
+    @property
+    def n_stages(self) -> int:
+        """Number of stages: the embedding, then one for each block."""
+        return len(self.blocks) + 1
+
+    def embed(self, numbers: torch.Tensor) -> list[torch.Tensor]:
+        """Return one-hot elements, ``[(n_atoms, 1, n_elements)]``."""
+        element = self.element_index[numbers]
+        one_hot = torch.nn.functional.one_hot(element, self.n_elements)
+        return [one_hot.to(self.atom_embedding.weight.dtype).unsqueeze(1)]
+
+    def geometry(self, hypergraph: Hypergraph) -> PairGeometry:
+        """Return what all blocks share of the pairs."""
+        vector = hypergraph.pair_vector
+        distance = vector.pow(2).sum(dim=1).sqrt()
+        harmonics = self.harmonics(vector)
+        edges = self.frames(vector, distance) if self.aligned else self.coupling(harmonics)
+        return PairGeometry(basis=self.radial_basis(distance), harmonics=harmonics, edges=edges)
+
+    def _streams(
+        self, one_hot: list[torch.Tensor], geometry: PairGeometry, hypergraph: Hypergraph
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the first features of atoms and of incidences (step 2)."""
+        h = add(
+            self.incidence_embedding([one_hot[0].index_select(0, hypergraph.incidence_atom)]),
+            self.incidence_degree(geometry.harmonics, geometry.basis, hypergraph),
+        )
+        degree = self.atom_degree(self.norm_incidence(h), hypergraph)
+        return add(self.atom_embedding(one_hot), degree), h
+
+    def _head(self, x: list[torch.Tensor]) -> torch.Tensor:
+        """Return atomic energies (n_atoms,) from the last features (step 4)."""
+        hidden = torch.nn.functional.silu(self.head_hidden(x)[0]) * self.silu_scale
+        return self.head_out([hidden])[0].view(-1) * self.energy_scale
+
+    @torch.jit.unused
+    def stage(
+        self,
+        k: int,
+        atoms: list[torch.Tensor],
+        incidences: list[torch.Tensor],
+        geometry: PairGeometry,
+        hypergraph: Hypergraph,
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+        """Run one stage alone, on a part of a system; see :class:`.stages.StagedNetwork`."""
+        n_atoms = hypergraph.numbers.shape[0]
+        energy = geometry.basis.new_zeros(n_atoms)
+        atoms_here = [part[:n_atoms] for part in atoms]
+        if k == 0:
+            x_stream, h_stream = self._streams(atoms_here, geometry, hypergraph)
+            return x_stream, h_stream, energy
+        x, h = atoms, incidences
+        if k == 1:
+            x, h = self.norm_atom(x), self.norm_incidence(h)
+        else:
+            before: Block = self.blocks[k - 2]  # type: ignore[assignment]
+            x, h = before.norm_atom_out(x), before.norm_incidence_out(h)
+        x_stream, x, h_stream, _ = self.blocks[k - 1](
+            atoms_here, x, incidences, h, geometry.edges, geometry.basis, hypergraph
+        )
+        if k == len(self.blocks):
+            energy = self._head(x)
+        return x_stream, h_stream, energy
+
     def forward(self, hypergraph: Hypergraph) -> torch.Tensor:
         """Return the energy of each atom in network units, (n_atoms,)."""
-        n_atoms = hypergraph.numbers.shape[0]
-        n_incidences = hypergraph.incidence_atom.shape[0]
-        vector = hypergraph.pair_vector
-
-        # 1. Pairs
-        distance = vector.pow(2).sum(dim=1).sqrt()
-        basis = self.radial_basis(distance)
-        matrices = self.coupling(self.harmonics(vector))
-
-        # 2. Features
-        one_hot = torch.nn.functional.one_hot(
-            self.element_index[hypergraph.numbers], self.n_elements
-        ).to(vector.dtype)
-        one_hot = one_hot.unsqueeze(1)  # (n_atoms, 1, n_elements)
-        h_stream = add(
-            self.incidence_embedding([one_hot.index_select(0, hypergraph.incidence_atom)]),
-            self.incidence_degree(
-                matrices, basis, hypergraph.pair_incidence, hypergraph.pair_weight, n_incidences
-            ),
-        )
-        h = self.norm_incidence(h_stream)
-        x_stream = add(
-            self.atom_embedding([one_hot]),
-            self.atom_degree(h, hypergraph.incidence_atom, hypergraph.incidence_weight, n_atoms),
-        )
-        x = self.norm_atom(x_stream)
-
-        # 3. Blocks
+        geometry = self.geometry(hypergraph)
+        x_stream, h_stream = self._streams(self.embed(hypergraph.numbers), geometry, hypergraph)
+        x, h = self.norm_atom(x_stream), self.norm_incidence(h_stream)
         for block in self.blocks:
             x_stream, x, h_stream, h = block(
-                x_stream,
-                x,
-                h_stream,
-                h,
-                matrices,
-                basis,
-                hypergraph.pair_source,
-                hypergraph.pair_incidence,
-                hypergraph.pair_weight,
-                hypergraph.incidence_absence,
-                hypergraph.incidence_atom,
-                hypergraph.incidence_weight,
+                x_stream, x, h_stream, h, geometry.edges, geometry.basis, hypergraph
             )
-
-        # 4. Head
-        hidden = torch.nn.functional.silu(self.head_hidden(x)[0]) * self.silu_scale
-        return self.head_out([hidden])[0].view(n_atoms) * self.energy_scale
+        return self._head(x)

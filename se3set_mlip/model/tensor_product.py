@@ -195,36 +195,57 @@ class FeatureProduct(torch.nn.Module):
         self.path_input: list[int] = [path.i_in for path in paths]
         self.path_edge: list[int] = [path.i_edge for path in paths]
         self.path_output: list[int] = [collected.index(path.ir_out) for path in paths]
-        self.path_dim: list[int] = [path.ir_out.dim for path in paths]
         self.n_outputs = len(collected)
+        self.n_inputs = len(irreps_in)
+        self.rows: list[list[int]] = []  # by first operand: output components of each path
+        self.plain: list[bool] = []  # whether the table of the first operand is the identity
         tables, blocks = [], []
-        for path in paths:
-            mul_in, mul_edge = irreps_in[path.i_in].mul, irreps_edge[path.i_edge].mul
-            c = coupling(irreps_in[path.i_in].ir, irreps_edge[path.i_edge].ir, path.ir_out)
-            tables.append(c.permute(2, 0, 1).reshape(-1))  # (d3, d1 * d2)
-            blocks.append(torch.randn(mul_in * mul_edge) / mul_edge**0.5)
-        self.table_size: list[int] = [table.numel() for table in tables]
+        for i, (mul_in, ir_in) in enumerate(irreps_in):
+            mine = [path for path in paths if path.i_in == i]
+            columns = [irreps_edge[path.i_edge].ir.dim for path in mine]
+            self.rows.append([path.ir_out.dim for path in mine])
+            table = torch.zeros(sum(self.rows[i]), ir_in.dim, sum(columns), dtype=torch.float64)
+            row, column = 0, 0
+            for k, path in enumerate(mine):
+                mul_edge, ir_edge = irreps_edge[path.i_edge]
+                c = coupling(ir_in, ir_edge, path.ir_out).permute(2, 0, 1)
+                table[row : row + self.rows[i][k], :, column : column + columns[k]] = c
+                row, column = row + self.rows[i][k], column + columns[k]
+                blocks.append(torch.randn(mul_in * mul_edge) / mul_edge**0.5)
+            tables.append(table.reshape(-1))
+            flat = table.reshape(len(table), -1)
+            unit = torch.eye(len(table), dtype=torch.float64)
+            self.plain.append(flat.shape == unit.shape and torch.allclose(flat, unit, atol=1e-14))
+        self.sizes: list[int] = [block.numel() for block in blocks]
+        self.table_sizes: list[int] = [table.numel() for table in tables]
         self.weight = torch.nn.Parameter(torch.cat(blocks))
         self.register_buffer("table", torch.cat(tables), persistent=False)
 
     def forward(self, x: list[torch.Tensor], h: list[torch.Tensor]) -> list[torch.Tensor]:
         """Couple features ``[(n, 2 l1 + 1, mul)]`` with ``[(n, 2 l2 + 1, mul_edge)]``."""
+        n = x[0].shape[0]
+        weights = self.weight.split(self.sizes)
+        tables = self.table.split(self.table_sizes)
+        mixed: list[list[torch.Tensor]] = []
+        for _ in range(self.n_inputs):
+            empty: list[torch.Tensor] = []
+            mixed.append(empty)
+        for p, i in enumerate(self.path_input):
+            second = h[self.path_edge[p]]
+            weight = weights[p].view(-1, second.shape[2])
+            mixed[i].append(torch.matmul(second, weight.t()))  # (n, d2, mul_in)
+        products: list[torch.Tensor] = []
+        for i, parts in enumerate(mixed):
+            first = x[i]
+            outer = first.unsqueeze(2) * torch.cat(parts, dim=1).unsqueeze(1)
+            outer = outer.reshape(n, -1, first.shape[2])
+            if not self.plain[i]:
+                outer = torch.matmul(tables[i].view(-1, outer.shape[1]), outer)
+            products += outer.split(self.rows[i], dim=1)
         collected: list[list[torch.Tensor]] = []
         for _ in range(self.n_outputs):
-            empty: list[torch.Tensor] = []
-            collected.append(empty)
-        start = 0
-        table_start = 0
-        for p, i in enumerate(self.path_input):
-            first, second = x[i], h[self.path_edge[p]]
-            n, mul_in, mul_edge = first.shape[0], first.shape[2], second.shape[2]
-            weight = self.weight[start : start + mul_in * mul_edge].view(mul_in, mul_edge)
-            mixed = torch.matmul(second, weight.t())  # (n, d2, mul_in)
-            outer = (first.unsqueeze(2) * mixed.unsqueeze(1)).reshape(n, -1, mul_in)
-            table = self.table[table_start : table_start + self.table_size[p]]
-            collected[self.path_output[p]].append(
-                torch.matmul(table.view(self.path_dim[p], -1), outer)
-            )
-            start += mul_in * mul_edge
-            table_start += self.table_size[p]
+            empty_: list[torch.Tensor] = []
+            collected.append(empty_)
+        for p, o in enumerate(self.path_output):
+            collected[o].append(products[p])
         return [torch.cat(parts, dim=2) for parts in collected]

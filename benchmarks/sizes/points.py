@@ -92,8 +92,17 @@ POINTS: dict[str, Point] = {
     "c32_layers1": density("1 layer", {"n_layers": 1}),
     "a32_e15": attention("attention, 32x0e+16x1o+8x2e, 15 epochs", 32, epochs=15),
     "c32_e15": Point("reference, 15 epochs", DENSITY, epochs=15),
-    "c32_density3": density("densities to l = 3", channels(32, degrees="0123")),
-    "c32_features0": density("features: scalars only", channels(32, features="0")),
+    "c32_noupdate_layers3": density(
+        "3 layers, no network of the fragments", {"n_layers": 3, "fragment_update": False}
+    ),
+    "c32_noupdate_density3": density(
+        "densities to l = 3, no network of the fragments",
+        {**channels(32, degrees="0123"), "fragment_update": False},
+    ),
+    "c32_noupdate_features0": density(
+        "features: scalars only, no network of the fragments",
+        {**channels(32, features="0"), "fragment_update": False},
+    ),
     "c64_noupdate": density(
         "64 channels, no network of the fragments", {**channels(64), "fragment_update": False}
     ),
@@ -103,7 +112,6 @@ POINTS: dict[str, Point] = {
     "a16": attention("attention, 16x0e+8x1o+4x2e", 16),
     "c128": density("128 channels", channels(128)),
     "c32_features2": density("features to l = 2", channels(32, features="012")),
-    "c32_layers3": density("3 layers", {"n_layers": 3}),
     "c32_range5": density("membership to 5 Å", {}, cutoff_angstrom=5.0),
     "a64": attention("attention, 64x0e+32x1o+16x2e", 64),
 }

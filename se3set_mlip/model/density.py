@@ -52,7 +52,7 @@ class ChannelProduct(torch.nn.Module):
             starts.append(starts[-1] + ir.dim)
         size = starts[-1]
         self.dims: list[int] = []
-        self.counts: list[int] = []
+        self.rows: list[int] = []
         blocks: list[torch.Tensor] = []
         outputs: list[tuple[int, o3.Irrep]] = []
         for _, ir in irreps_out:
@@ -65,7 +65,7 @@ class ChannelProduct(torch.nn.Module):
                     first, second, ir
                 ).permute(2, 0, 1)
             self.dims.append(ir.dim)
-            self.counts.append(len(mine))
+            self.rows.append(ir.dim * len(mine))
             outputs.append((len(mine) * channels, ir))
             blocks.append(block.reshape(-1, size * size))
         self.irreps_out = layout(o3.Irreps(outputs))
@@ -76,13 +76,9 @@ class ChannelProduct(torch.nn.Module):
         first, second = torch.cat(x, dim=1), torch.cat(y, dim=1)  # (n, sum of 2l+1, mul)
         n, size, mul = first.shape
         outer = (first.unsqueeze(2) * second.unsqueeze(1)).reshape(n, size * size, mul)
-        rows = torch.matmul(self.table, outer)
         out: list[torch.Tensor] = []
-        start = 0
-        for k, dim in enumerate(self.dims):
-            stop = start + dim * self.counts[k]
-            out.append(rows[:, start:stop].reshape(n, dim, self.counts[k] * mul))
-            start = stop
+        for k, rows in enumerate(torch.matmul(self.table, outer).split(self.rows, dim=1)):
+            out.append(rows.reshape(n, self.dims[k], -1))  # noqa: PERF401 - TorchScript
         return out
 
 

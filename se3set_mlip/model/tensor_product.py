@@ -93,13 +93,9 @@ class EdgeCoupling(torch.nn.Module):
 
     def forward(self, harmonics: torch.Tensor) -> list[torch.Tensor]:
         """Map harmonics (n, dim_sh) to matrices ``[(n, rows_l1, 2 l1 + 1)]``."""
-        flat = torch.matmul(harmonics, self.table)
         out: list[torch.Tensor] = []
-        start = 0
-        for i, width in enumerate(self.widths):
-            block = flat[:, start : start + width]
-            out.append(block.reshape(block.shape[0], self.rows[i], self.dims_in[i]))
-            start += width
+        for i, block in enumerate(torch.matmul(harmonics, self.table).split(self.widths, dim=1)):
+            out.append(block.reshape(block.shape[0], self.rows[i], self.dims_in[i]))  # noqa: PERF401
         return out
 
 
@@ -120,9 +116,10 @@ class EdgeProduct(torch.nn.Module):
         outputs = [(irreps_in[path.i_in].mul, path.ir_out) for path in paths]
         self.irreps_out = layout(o3.Irreps(outputs))
         collected = [ir for _, ir in self.irreps_out]
-        self.path_input: list[int] = [path.i_in for path in paths]
+        self.rows: list[list[int]] = [  # by input: output components of each path
+            [path.ir_out.dim for path in paths if path.i_in == i] for i in range(len(irreps_in))
+        ]
         self.path_output: list[int] = [collected.index(path.ir_out) for path in paths]
-        self.path_dim: list[int] = [path.ir_out.dim for path in paths]
         self.path_mul: list[int] = [mul for mul, _ in outputs]
         self.n_outputs = len(collected)
         self.n_weights = sum(self.path_mul)
@@ -144,27 +141,20 @@ class EdgeProduct(torch.nn.Module):
         weights
             Weights per pair, path and channel (n, n_weights); ignored with internal weights.
         """
-        products: list[torch.Tensor] = []
-        for i, matrix in enumerate(matrices):
-            products.append(torch.bmm(matrix, x[i]))
         if self.internal_weights:
             weights = self.weight.unsqueeze(0)
+        # Splitting costs one small operation in the derivative, slicing one of full size each.
+        by_path = weights.unsqueeze(1).split(self.path_mul, dim=2)
+        products: list[torch.Tensor] = []
+        for i, matrix in enumerate(matrices):
+            if len(self.rows[i]) > 0:
+                products += torch.bmm(matrix, x[i]).split(self.rows[i], dim=1)
         collected: list[list[torch.Tensor]] = []
         for _ in range(self.n_outputs):
             empty: list[torch.Tensor] = []
             collected.append(empty)
-        start = 0
-        row = 0
-        previous = -1
-        for p, i in enumerate(self.path_input):
-            if i != previous:
-                row = 0
-                previous = i
-            dim, mul = self.path_dim[p], self.path_mul[p]
-            weight = weights[:, start : start + mul].unsqueeze(1)
-            collected[self.path_output[p]].append(products[i][:, row : row + dim] * weight)
-            start += mul
-            row += dim
+        for p, o in enumerate(self.path_output):
+            collected[o].append(products[p] * by_path[p])
         return [torch.cat(parts, dim=2) for parts in collected]
 
 

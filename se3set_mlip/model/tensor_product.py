@@ -95,7 +95,7 @@ class EdgeCoupling(torch.nn.Module):
         """Map harmonics (n, dim_sh) to matrices ``[(n, rows_l1, 2 l1 + 1)]``."""
         out: list[torch.Tensor] = []
         for i, block in enumerate(torch.matmul(harmonics, self.table).split(self.widths, dim=1)):
-            out.append(block.reshape(block.shape[0], self.rows[i], self.dims_in[i]))  # noqa: PERF401
+            out.append(block.reshape(block.shape[0], self.rows[i], self.dims_in[i]))
         return out
 
 

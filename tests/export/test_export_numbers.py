@@ -95,7 +95,11 @@ def test_a_bound_file_is_the_energy_and_its_gradient(example, dtype, tmp_path):
         assert error < tolerance * abs(expected.energy.item())
         forces = -positions.grad / (KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER)
         reference = torch.zeros_like(forces).index_copy(0, rows, expected.forces.double())
-        assert (forces - reference).abs().max() < tolerance * reference.abs().max()
+        # Where explicit memberships are steep, short floats round worse than the tolerance: there
+        # the file must round as well as the potential does.
+        rounding = (expected.forces - example.potential.compute(system).forces).abs().max()
+        allowed = max(tolerance * reference.abs().max(), 3.0 * rounding)
+        assert (forces - reference).abs().max() < allowed
 
 
 def test_float32_far_from_the_origin_keeps_its_digits(isolated):

@@ -12,6 +12,7 @@ from speed.rounds import Limits, Timing, compare, reason
 from speed.structure import Structure
 from speed.subjects import Entry, interpreter
 from tqdm import tqdm
+from typing_extensions import Self
 
 FIRST_CALLS = 50
 PARTS_CALLS = 5
@@ -51,7 +52,7 @@ class Campaign:
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     calibration: list[float] = field(default_factory=list)
 
-    def __enter__(self) -> "Campaign":
+    def __enter__(self) -> Self:
         """Make a place for what subjects print."""
         self._logs = tempfile.TemporaryDirectory()
         self._remotes: dict[str, Remote] = {}

@@ -2,10 +2,10 @@
 
 The share of the hypergraph is timed directly: weights and vectors of candidates, and their
 derivative back to the positions. The search for candidates, which engines do only when the skin is
-used up, is timed beside it. The rest is split as torch's profiler sees it. Every operation belongs to the rows
-it works on, forwards and backwards: one of its tensors has as many rows as there are pairs, or
-incidences, or else atoms. What the profiler does not see (Python between operations) is left out of
-the split; it is small where systems are large.
+used up, is timed beside it. The rest is split as torch's profiler sees it. Every operation belongs
+to the rows it works on, forwards and backwards: one of its tensors has as many rows as there are
+pairs, or incidences, or else atoms. What the profiler does not see (Python between operations) is
+left out of the split; it is small where systems are large.
 """
 
 import statistics

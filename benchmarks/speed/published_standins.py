@@ -3,7 +3,7 @@
 Its network asks torch_scatter and torch_geometric, which have to be compiled or downloaded for one
 version of torch, for four small functions; three more names it imports, but not for the settings
 measured here. :func:`install` puts modules with these names where Python looks for imports. All of
-them are index sums over a handful of rows, below one per cent of the network's time.
+them are sums over a few hundred rows, one to two per cent of the time of energy and forces.
 """
 
 import sys

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from points import COST, POINTS, REFERENCE, Point
+from points import ACCURACY, COST, POINTS, REFERENCE, Point
 from rdkit import Chem
 from rdkit.Chem import AllChem
 from sweep import processor, revision
@@ -145,7 +145,7 @@ def measure(name: str, molecule: str, *, rounds: int) -> dict[str, float]:
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=POINTS, help="a point; all by default")
+    parser.add_argument("--only", action="append", choices=POINTS, help="a point; all trained ones")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
@@ -153,7 +153,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     folder = COST.with_name(f"{COST.name}_threads{options.threads}")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in tqdm(options.only or list(POINTS), unit="point"):
+    trained = [name for name in POINTS if (ACCURACY / f"{name}.json").exists()]
+    for name in tqdm(options.only or trained, unit="point"):
         row = {
             "name": name,
             "threads": options.threads,

@@ -2,8 +2,8 @@
 
 python benchmarks/sizes/report.py
 
-The table stands between the page's markers. A point is on the front if no other is both cheaper and
-more accurate. Time is that of the reference times the ratio to it.
+The table stands between the page's markers. A point is on the front if no other of as many epochs
+is both cheaper and more accurate. Time is that of the reference times the ratio to it.
 """
 
 import argparse
@@ -19,10 +19,10 @@ import matplotlib.pyplot as plt
 
 PAGE = ROOT / "docs" / "sizes.md"
 PICTURE = ROOT / "docs" / "pictures" / "sizes.png"
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+BEGIN, END = "<!-- begin points -->", "<!-- end points -->"
 SHOWN = ("aspirin", "Ac-Ala3-NHMe")
 HEADER = (
-    "| point | settings | parameters | force RMSE | energy RMSE | aspirin | Ac-Ala3-NHMe "
+    "| point | settings | parameters | epochs | force RMSE | energy RMSE | aspirin | Ac-Ala3-NHMe "
     "| products | operations | training |"
 )
 COLOURS = {"density": "tab:blue", "attention": "tab:orange"}
@@ -53,9 +53,10 @@ def force_error(row: dict[str, Any]) -> float:
 
 
 def front(rows: list[dict[str, Any]], molecule: str) -> list[dict[str, Any]]:
-    """Return the points of which none is both cheaper and more accurate, cheapest first."""
+    """Return the points than which none is both cheaper and more accurate, cheapest first."""
     found: list[dict[str, Any]] = []
-    for row in sorted(rows, key=lambda row: (row["cost"][molecule]["ratio"], force_error(row))):
+    full = [row for row in rows if row["epochs"] == POINTS[REFERENCE].epochs]
+    for row in sorted(full, key=lambda row: (row["cost"][molecule]["ratio"], force_error(row))):
         if not found or force_error(row) < force_error(found[-1]):
             found.append(row)
     return found
@@ -66,7 +67,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     fronts = {molecule: [row["name"] for row in front(rows, molecule)] for molecule in SHOWN}
     lines = [
         HEADER,
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|" + 11 * "---|",
     ]
     for row in rows:
         times = [
@@ -76,8 +77,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         counted = row["cost"]["aspirin"]
         lines.append(
-            f"| `{row['name']}` | {row['about']} | {row['parameters']:,} | {force_error(row):.1f} "
-            f"| {row['best']['energy_rmse_mev']:.1f} | {' | '.join(times)} "
+            f"| `{row['name']}` | {row['about']} | {row['parameters']:,} | {row['epochs']} "
+            f"| {force_error(row):.1f} | {row['best']['energy_rmse_mev']:.1f} "
+            f"| {' | '.join(times)} "
             f"| {counted['energy_gflop']:.3f} | {counted['forces_operations']} "
             f"| {row['wall_time_s']:.0f} s |"
         )
@@ -100,7 +102,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             mine = [row for row in rows if row["model"]["interaction"] == interaction]
             x = [row["cost"][molecule]["scaled_ms"] for row in mine]
             y = [force_error(row) for row in mine]
-            panel.scatter(x, y, color=colour, label=interaction)
+            full = [row["epochs"] == POINTS[REFERENCE].epochs for row in mine]
+            faces = [colour if is_full else "none" for is_full in full]
+            panel.scatter(x, y, edgecolors=colour, facecolors=faces)
+            panel.scatter([], [], color=colour, label=interaction)
             for row, xx, yy in zip(mine, x, y, strict=True):
                 panel.annotate(
                     row["name"],

@@ -1,11 +1,12 @@
 """What every point of ``points.py`` costs: time against the reference, products, operations.
 
-python benchmarks/sizes/cost.py [--only c64] [--threads 1] [--rounds 15]
+python benchmarks/sizes/cost.py [--only c64] [--rounds 15]
 
-Energy and forces in float32 of one molecule, hypergraph included, random weights (the time does
-not depend on them). Point and reference are timed in turns and the ratio is the median over the
-rounds, so that other programs on the machine matter less. Two counts do not see them at all: the
-floating point operations of the energy's matrix products, and the operations that torch dispatches.
+Energy and forces in float32 of one molecule, one thread, hypergraph included, random weights (the
+time does not depend on them). Point and reference are timed in turns, in time of the processor, and
+the ratio is the median over the rounds, so that other programs on the machine matter less. Two
+counts do not see them at all: the floating point operations of the energy's matrix products, and the
+operations that torch dispatches.
 """
 
 import argparse
@@ -102,12 +103,12 @@ class Case:
         self.potential.compute(self.system)
 
     def milliseconds(self) -> float:
-        """Return the time of energy and forces, the least of a few calls."""
+        """Return the processor time of energy and forces, the least of a few calls."""
         times = []
         for _ in range(CALLS):
-            start = time.perf_counter()
+            start = time.process_time()
             self.forces()
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         return 1000.0 * min(times)
 
     def counts(self) -> dict[str, float]:
@@ -146,24 +147,22 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=POINTS, help="a point; all trained ones")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     print(f"package: {se3set_mlip.__file__}")
-    torch.set_num_threads(options.threads)
-    folder = COST.with_name(f"{COST.name}_threads{options.threads}")
-    folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    COST.mkdir(parents=True, exist_ok=True)
     trained = [name for name in POINTS if (ACCURACY / f"{name}.json").exists()]
     for name in tqdm(options.only or trained, unit="point"):
         row = {
             "name": name,
-            "threads": options.threads,
+            "threads": 1,
             "systems": {m: measure(name, m, rounds=options.rounds) for m in SMILES},
             "torch": torch.__version__,
             "revision": revision(),
             "processor": processor(),
         }
-        path = folder / f"{name}.json"
+        path = COST / f"{name}.json"
         path.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
         shown = ", ".join(
             f"{m} {s['ms']:.1f} ms, x {s['ratio']:.2f}" for m, s in row["systems"].items()

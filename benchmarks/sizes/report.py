@@ -3,7 +3,7 @@
 python benchmarks/sizes/report.py
 
 The table stands between the page's markers. A point is on the front if no other of as many epochs
-is both cheaper and more accurate. Time is that of the reference times the ratio to it.
+is both cheaper and more accurate.
 """
 
 import argparse
@@ -23,26 +23,20 @@ BEGIN, END = "<!-- begin points -->", "<!-- end points -->"
 SHOWN = ("aspirin", "Ac-Ala3-NHMe")
 HEADER = (
     "| point | settings | parameters | epochs | force RMSE | energy RMSE | aspirin | Ac-Ala3-NHMe "
-    "| products | operations | training |"
+    "| products | operations |"
 )
 COLOURS = {"density": "tab:blue", "attention": "tab:orange"}
 
 
-def read_rows(threads: int) -> list[dict[str, Any]]:
+def read_rows() -> list[dict[str, Any]]:
     """Return accuracy and cost of every point that has both, cheapest on aspirin first."""
-    folder = COST.with_name(f"{COST.name}_threads{threads}")
-    reference = json.loads((folder / f"{REFERENCE}.json").read_text(encoding="utf-8"))["systems"]
     rows = []
     for name in POINTS:
-        accuracy, cost = ACCURACY / f"{name}.json", folder / f"{name}.json"
+        accuracy, cost = ACCURACY / f"{name}.json", COST / f"{name}.json"
         if not (accuracy.exists() and cost.exists()):
             continue
         row = json.loads(accuracy.read_text(encoding="utf-8"))
         row["cost"] = json.loads(cost.read_text(encoding="utf-8"))["systems"]
-        for molecule, values in row["cost"].items():
-            if name == REFERENCE:  # timed against itself: what differs from 1 is noise
-                values["ratio"] = 1.0
-            values["scaled_ms"] = values["ratio"] * reference[molecule]["reference_ms"]
         rows.append(row)
     return sorted(rows, key=lambda row: row["cost"]["aspirin"]["ratio"])
 
@@ -67,7 +61,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     fronts = {molecule: [row["name"] for row in front(rows, molecule)] for molecule in SHOWN}
     lines = [
         HEADER,
-        "|" + 11 * "---|",
+        "|" + 10 * "---|",
     ]
     for row in rows:
         times = [
@@ -80,8 +74,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| `{row['name']}` | {row['about']} | {row['parameters']:,} | {row['epochs']} "
             f"| {force_error(row):.1f} | {row['best']['energy_rmse_mev']:.1f} "
             f"| {' | '.join(times)} "
-            f"| {counted['energy_gflop']:.3f} | {counted['forces_operations']} "
-            f"| {row['wall_time_s']:.0f} s |"
+            f"| {counted['energy_gflop']:.3f} | {counted['forces_operations']} |"
         )
     return "\n".join(lines)
 
@@ -92,7 +85,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for panel, molecule in zip(panels, SHOWN, strict=True):
         best = front(rows, molecule)
         panel.plot(
-            [row["cost"][molecule]["scaled_ms"] for row in best],
+            [row["cost"][molecule]["ratio"] for row in best],
             [force_error(row) for row in best],
             color="0.7",
             zorder=0,
@@ -100,7 +93,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         )
         for interaction, colour in COLOURS.items():
             mine = [row for row in rows if row["model"]["interaction"] == interaction]
-            x = [row["cost"][molecule]["scaled_ms"] for row in mine]
+            x = [row["cost"][molecule]["ratio"] for row in mine]
             y = [force_error(row) for row in mine]
             full = [row["epochs"] == POINTS[REFERENCE].epochs for row in mine]
             faces = [colour if is_full else "none" for is_full in full]
@@ -115,7 +108,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                     fontsize=7,
                 )
         panel.set(xscale="log", yscale="log", title=molecule)
-        panel.set_xlabel("energy and forces, one thread, ms")
+        panel.set_xlabel(f"time of energy and forces, {REFERENCE} = 1")
         panel.xaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
         panel.yaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
         panel.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
@@ -131,10 +124,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Write the picture and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1, help="which timings")
     parser.add_argument("--only-print", action="store_true", help="leave page and picture alone")
     options = parser.parse_args()
-    rows = read_rows(options.threads)
+    rows = read_rows()
     text = table(rows)
     print(text)
     if options.only_print:

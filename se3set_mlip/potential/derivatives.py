@@ -20,6 +20,43 @@ def strained(system: System, strain: torch.Tensor) -> System:
     return moved(system, positions, cell)
 
 
+def displaced(system: System, stress: bool) -> tuple[System, list[torch.Tensor]]:
+    """Return the system as a function of what to differentiate by: positions, and strain.
+
+    Parameters
+    ----------
+    system
+        Structures.
+    stress
+        Whether the strain (n_structures, 3, 3), zero here, is to be the second of these.
+    """
+    leaf = system.positions.detach().requires_grad_(True)
+    out = moved(system, leaf, system.cell)
+    inputs = [leaf]
+    if stress:
+        strain = torch.zeros_like(system.cell).requires_grad_(True)
+        out = strained(out, strain)
+        inputs.append(strain)
+    return out, inputs
+
+
+def forces_and_stress(
+    system: System,
+    gradients: list[torch.Tensor],
+    forces: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return forces and stress from the derivatives by what :func:`displaced` returned.
+
+    Shapes are (n_atoms, 3) in eV/Å and (n_structures, 3, 3) in eV/Å^3; what is not asked for has no
+    rows.
+    """
+    none = torch.zeros(0, 3, dtype=system.positions.dtype, device=system.positions.device)
+    stress = none.view(0, 3, 3)
+    if len(gradients) > 1:
+        stress = gradients[1] / torch.linalg.det(system.cell).abs().view(-1, 1, 1)
+    return -gradients[0] if forces else none, stress
+
+
 def gradients(
     energy: torch.Tensor, inputs: list[torch.Tensor], create_graph: bool
 ) -> list[torch.Tensor]:
@@ -45,3 +82,29 @@ def gradients(
         else:
             out.append(gradient)
     return out
+
+
+def pullback(
+    outputs: list[torch.Tensor], weights: list[torch.Tensor], inputs: list[torch.Tensor]
+) -> list[torch.Tensor]:
+    """Return the derivatives of ``sum_k <weights_k, outputs_k>`` by each input, without a graph.
+
+    Parameters
+    ----------
+    outputs
+        Values of a graph; those that depend on no input count for nothing.
+    weights
+        As the outputs.
+    inputs
+        Tensors that require a gradient.
+    """
+    used = [k for k, output in enumerate(outputs) if output.requires_grad]
+    if not used:
+        return [torch.zeros_like(value) for value in inputs]
+    found = torch.autograd.grad(
+        [outputs[k] for k in used], inputs, [weights[k] for k in used], allow_unused=True
+    )
+    return [
+        torch.zeros_like(value) if gradient is None else gradient
+        for value, gradient in zip(inputs, found, strict=True)
+    ]

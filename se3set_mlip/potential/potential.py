@@ -19,6 +19,7 @@ from se3set_mlip.fragments.fragmentation import Fragmentation, fragment
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import System
 from se3set_mlip.potential.candidate_cache import CandidateCache
+from se3set_mlip.potential.chunked import ChunkedEvaluation, check_memory
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.inputs import make_system
@@ -114,6 +115,9 @@ class Potential:
         self.config = config
         self.metadata = metadata or Metadata()
         self._cache = FragmentCache(config.fragmentation)
+        self._chunked: ChunkedEvaluation | None = None
+        if isinstance(module, PotentialModule):
+            self._chunked = ChunkedEvaluation(module)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -232,6 +236,7 @@ class Potential:
         forces: bool = True,
         stress: bool = False,
         cache: CandidateCache | None = None,
+        memory_gib: float | None = None,
     ) -> PotentialOutput:
         """Compute a batch; all results are detached.
 
@@ -244,31 +249,52 @@ class Potential:
         cache
             Keeps candidates from one call to the next, for the same atoms in motion; None: they are
             searched for at each call, as they are by a TorchScript model in any case.
+        memory_gib
+            What the evaluation may take in GiB, besides what the process holds already, see
+            :mod:`.memory`; None: what makes it fast, which for large systems is less than all at
+            once takes.
 
         Raises
         ------
         InputError
-            If stress is asked for of a structure that is not periodic in three directions.
+            If stress is asked for of a structure that is not periodic in three directions; if the
+            ceiling is too low or no positive number, or if there is one for a TorchScript model,
+            which computes all at once.
         """
         if stress and not bool(system.pbc.all()):
             raise InputError(
                 "stress needs a cell that is periodic in all three directions; set pbc=True and a "
                 "cell, or do not ask for stress"
             )
+        check_memory(memory_gib)
         was_training = self.module.training
         if was_training:
             self.module.eval()
         try:
-            if cache is None or not isinstance(self.module, PotentialModule):
-                arguments: tuple[Any, ...] = (system, forces, stress)
-            else:
-                system, candidates = cache.find(self.module, system)
-                arguments = (system, forces, stress, candidates)
-            with torch.set_grad_enabled(forces or stress):
-                return self.module(*arguments)
+            if self._chunked is None:
+                return self._scripted(system, forces=forces, stress=stress, memory_gib=memory_gib)
+            candidates = None
+            if cache is not None:
+                system, candidates = cache.find(self._chunked.module, system)
+            return self._chunked(
+                system, candidates, forces=forces, stress=stress, memory_gib=memory_gib
+            )
         finally:
             if was_training:
                 self.module.train()
+
+    def _scripted(
+        self, system: System, *, forces: bool, stress: bool, memory_gib: float | None
+    ) -> PotentialOutput:
+        """Compute a batch with a TorchScript model."""
+        if memory_gib is not None:
+            raise InputError(
+                f"memory_gib = {memory_gib:g}, but a TorchScript model computes all at once; load "
+                "the checkpoint that it was exported from, or set no ceiling"
+            )
+        with torch.set_grad_enabled(forces or stress):
+            output: PotentialOutput = self.module(system, forces, stress)
+        return output
 
     @overload
     def evaluate(
@@ -278,6 +304,7 @@ class Potential:
         forces: bool = ...,
         stress: bool = ...,
         batch_size: int = ...,
+        memory_gib: float | None = ...,
         topology: Topology | None = ...,
         progress: bool = ...,
     ) -> list[Evaluation]: ...
@@ -290,6 +317,7 @@ class Potential:
         forces: bool = ...,
         stress: bool = ...,
         batch_size: int = ...,
+        memory_gib: float | None = ...,
         topology: Topology | None = ...,
         progress: bool = ...,
     ) -> Any: ...
@@ -301,6 +329,7 @@ class Potential:
         forces: bool = True,
         stress: bool = False,
         batch_size: int = 32,
+        memory_gib: float | None = None,
         topology: Topology | None = None,
         progress: bool = False,
     ) -> Any:
@@ -314,6 +343,9 @@ class Potential:
             What to compute besides energies.
         batch_size
             Structures in one evaluation.
+        memory_gib
+            What one evaluation may take in GiB, besides what the process holds already; None: what
+            makes it fast.
         topology
             Chemistry of all structures; found from coordinates if not given, once for all
             structures of the same molecule.
@@ -342,7 +374,9 @@ class Potential:
             for start in range(0, len(items), batch_size):
                 batch = items[start : start + batch_size]
                 systems = [self._system_of(atoms, topology) for atoms in batch]
-                output = self.compute(batch_systems(systems), forces=forces, stress=stress)
+                output = self.compute(
+                    batch_systems(systems), forces=forces, stress=stress, memory_gib=memory_gib
+                )
                 out += split_output(output, [len(atoms.numbers) for atoms in batch])
                 bar.update(len(batch))
         return out[0] if single else out

@@ -13,11 +13,11 @@ import torch
 
 from se3set_mlip.hypergraph.build import HypergraphBuilder
 from se3set_mlip.hypergraph.candidates import Candidates
-from se3set_mlip.hypergraph.hypergraph import System, moved
+from se3set_mlip.hypergraph.hypergraph import System
 from se3set_mlip.model.density import DensityNetwork
 from se3set_mlip.model.se3set import SE3Set
 from se3set_mlip.potential.config import PotentialConfig
-from se3set_mlip.potential.derivatives import gradients, strained
+from se3set_mlip.potential.derivatives import displaced, forces_and_stress, gradients
 from se3set_mlip.potential.pair_repulsion import ClosePairs, PairRepulsion
 
 
@@ -135,26 +135,15 @@ class PotentialModule(torch.nn.Module):
         candidates
             What :meth:`candidates` has found for these atoms near by; None: to be searched for.
         """
-        positions = system.positions
-        none = torch.zeros(0, 3, dtype=positions.dtype, device=positions.device)
         if not forces and not stress:
             energy, atomic = self.energies(system, candidates)
+            none = torch.zeros_like(system.positions[:0])
             return PotentialOutput(energy, atomic, none, none.view(0, 3, 3))
 
-        leaf = positions.detach().requires_grad_(True)
-        displaced = moved(system, leaf, system.cell)
-        inputs = [leaf]
-        if stress:
-            strain = torch.zeros_like(system.cell).requires_grad_(True)
-            displaced = strained(displaced, strain)
-            inputs.append(strain)
-        energy, atomic = self.energies(displaced, candidates)
+        free, inputs = displaced(system, stress)
+        energy, atomic = self.energies(free, candidates)
         found = gradients(energy, inputs, self.training)
-        out_stress = none.view(0, 3, 3)
-        if stress:
-            volume = torch.linalg.det(system.cell).abs().view(-1, 1, 1)
-            out_stress = found[1] / volume
-        out_forces = -found[0] if forces else none
+        out_forces, out_stress = forces_and_stress(system, found, forces)
         if not self.training:
             energy, atomic = energy.detach(), atomic.detach()
         return PotentialOutput(energy, atomic, out_forces, out_stress)

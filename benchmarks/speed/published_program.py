@@ -220,6 +220,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.standins:
         install()
+    torch.set_num_threads(options.threads[0])
     results: dict[str, Any] = {
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "e3nn")},
         "standins": options.standins,

@@ -34,12 +34,13 @@ GROUPS = {
     "water": tuple(name for name in SYSTEMS if name.startswith("water-")),
 }
 USUAL_SYSTEMS = {
-    "training-step": (*SMILES, "water-192"),
+    "energy-forces": tuple(name for name in SYSTEMS if name != "water-648"),
+    "training-step": tuple(SMILES),
     "memory": ("aspirin", "water-1536", "water-12000", "water-24000"),
     "parts": (*SMILES, "water-192", "water-1536", "water-12000"),
     "first-calls": ("aspirin", "water-192"),
 }
-"""Where no systems are asked for; energies and forces: all."""
+"""Where no systems are asked for."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -57,6 +58,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--call-limit", type=float, default=Limits.call_seconds, help="seconds, none longer")
     add("--structure-limit", type=float, default=Limits.structure_seconds, help="seconds")
     add("--memory-gb", type=float, help="the most a subject may take; default: 3/4 of the machine")
+    add("--ceiling-gib", type=float, default=2.0, help="memory ceiling of ours/SIZE/bounded")
     add("--device", default="cpu", help="cpu or cuda")
     add("--reference", default=REFERENCE, help="subject of ratios")
     add("--environments", type=Path, default=ROOT / ".venvs")
@@ -72,7 +74,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def systems_of(measure: str, names: Sequence[str]) -> list[str]:
     """Return the systems of a measure, from small to large."""
     asked = {part for name in names for part in GROUPS.get(name, (name,))}
-    wanted = asked or set(USUAL_SYSTEMS.get(measure, SYSTEMS))
+    wanted = asked or set(USUAL_SYSTEMS[measure])
     return [name for name in SYSTEMS if name in wanted]
 
 
@@ -103,9 +105,13 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
     campaign = Campaign(
         entries=entries,
         environments=chosen.environments,
-        device=chosen.device,
-        threads=chosen.threads,
-        memory_bytes=0 if chosen.device != "cpu" else int(memory_gb * 1e9),
+        options={
+            "device": chosen.device,
+            "threads": chosen.threads,
+            "memory_bytes": int(memory_gb * 1e9) if chosen.device == "cpu" else 0,
+            "ceiling_gib": chosen.ceiling_gib,
+            "kept": str(ROOT / "runs" / "speed"),
+        },
         limits=Limits(chosen.rounds, chosen.turn, chosen.call_limit, chosen.structure_limit),
         reference=chosen.reference if chosen.reference in names else None,
     )
@@ -129,6 +135,7 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         "hardware": hardware,
         "threads": chosen.threads,
         "device": chosen.device,
+        "ceiling_gib": chosen.ceiling_gib,
         "versions": campaign.versions,
         "package": importlib.metadata.version("se3set-mlip"),
         "limits": vars(campaign.limits),

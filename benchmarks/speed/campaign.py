@@ -1,7 +1,7 @@
 """All that is measured in one run: which subjects on which structures, and what was left out."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing_extensions import Self
 FIRST_CALLS = 50
 PARTS_CALLS = 5
 MEMORY_CALLS = 2
+MEMORY_ROUTES = ("eager", "bounded")
+FIRST_CALLS_SHARE = 0.1
 
 
 @dataclass
@@ -29,8 +31,8 @@ class Campaign:
         Subjects, in the order of turns.
     environments
         Folder of the peers' environments.
-    device, threads, memory_bytes
-        Of every subject.
+    options
+        Of every subject, see ``worker.py``.
     limits
         How long.
     reference
@@ -39,9 +41,7 @@ class Campaign:
 
     entries: Sequence[Entry]
     environments: Path
-    device: str
-    threads: int
-    memory_bytes: int
+    options: Mapping[str, Any]
     limits: Limits
     reference: str | None
     timings: list[Timing] = field(default_factory=list)
@@ -86,9 +86,14 @@ class Campaign:
             bar.update()
 
     def measure_memory(self, measure: str, structures: Sequence[Structure], bar: tqdm) -> None:
-        """Measure the peak memory of each subject on each structure, each in a fresh process."""
+        """Measure the peak memory of each subject on each structure, each in a fresh process.
+
+        Only of routes that make no code at their first calls, which takes memory of its own.
+        """
         for structure in structures:
             for entry in self.entries:
+                if entry.route not in MEMORY_ROUTES:
+                    continue
                 if not self._expected(entry, measure, structure):
                     continue
                 bar.set_description(f"{structure.name}, memory: {entry.name}")
@@ -113,11 +118,12 @@ class Campaign:
     def measure_ours(self, measure: str, structures: Sequence[Structure], bar: tqdm) -> None:
         """Measure what only ours answer: ``parts`` of eager ones, ``first-calls`` of scripted."""
         route = "eager" if measure == "parts" else "scripted"
+        share = 1.0 if measure == "parts" else FIRST_CALLS_SHARE
         for structure in structures:
             for entry in self.entries:
                 if entry.family != "ours" or entry.route != route:
                     continue
-                if not self._expected(entry, "energy-forces", structure):
+                if not self._expected(entry, "energy-forces", structure, share=share):
                     continue
                 bar.set_description(f"{structure.name}, {measure}: {entry.name}")
                 named = {"system": structure.name, "subject": entry.name}
@@ -149,8 +155,15 @@ class Campaign:
                 asked = {"calls": FIRST_CALLS, "bound": bound}
                 yield kind, remote.ask("extra", "first_calls", asked)
 
-    def _expected(self, entry: Entry, measure: str, structure: Structure) -> bool:
-        """Tell whether to ask a subject, by its time per atom on the largest structure so far."""
+    def _expected(
+        self, entry: Entry, measure: str, structure: Structure, *, share: float = 1.0
+    ) -> bool:
+        """Tell whether to ask a subject, by its time per atom on the largest structure so far.
+
+        ``share`` of the limit on the time of a call holds.
+        """
+        if structure.n_atoms < entry.least_atoms:
+            return False
         if measure == "training-step" and not entry.trains:
             return False
         known = [t for t in self.timings if t.subject == entry.name and t.measure == measure]
@@ -158,7 +171,7 @@ class Campaign:
             return True
         last = max(known, key=lambda timing: timing.n_atoms)
         expected = last.median * structure.n_atoms / last.n_atoms
-        if expected <= self.limits.call_seconds:
+        if expected <= share * self.limits.call_seconds:
             return True
         self.note(entry.name, structure.name, measure, f"a call would take {expected:.0f} s")
         return False
@@ -181,9 +194,7 @@ class Campaign:
 
     def _remote(self, entry: Entry, log: Path) -> Remote:
         """Return a new process of a subject."""
-        options = entry.options(
-            device=self.device, threads=self.threads, memory_bytes=self.memory_bytes
-        )
+        options = {**self.options, "size": entry.size, "route": entry.route}
         python = interpreter(entry.family, self.environments)
         return Remote(python, entry.family, options, log=log)
 

@@ -41,7 +41,8 @@ class MaceSubject:
         self._traced = traced
 
     def prepare(self, structure: Structure) -> None:
-        """Take another structure."""
+        """Take another structure; weights are frozen, as its calculator does."""
+        self._model.eval().requires_grad_(False)
         self._structure = structure
         self._elements = _one_hot(structure.numbers)
         self._batch: dict[str, torch.Tensor] = {}
@@ -53,7 +54,7 @@ class MaceSubject:
 
     def prepare_training(self, copies: Sequence[NDArray[np.float64]]) -> None:
         """Make a batch; neighbour lists are made once, as its training does."""
-        self._model.train()
+        self._model.train().requires_grad_(True)
         self._batch = self._inputs(copies)
 
     def training_step(self) -> None:

@@ -4,11 +4,11 @@ NequIP 0.19: 5 Å, four layers, l <= 2, 32 features of each degree, no odd mirro
 for speed), radial network of one layer of 128. Called as directly as it can be: its own neighbour
 list, a dictionary of tensors, its module; no ASE.
 
-The route ``compiled`` is what its documentation advises: AOTInductor for energies and forces, its
-compile mode for training.
+The route ``compiled`` is what its documentation advises for dynamics, AOTInductor. Compiling takes
+minutes, so the result is kept for the next run.
 """
 
-import tempfile
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,23 +39,25 @@ class NequIPSubject:
         ``"eager"`` or ``"compiled"``.
     device
         Where to compute.
+    kept
+        Folder for what was compiled.
     """
 
-    def __init__(self, *, route: str, device: str) -> None:
+    def __init__(self, *, route: str, device: str, kept: Path) -> None:
         set_global_state(allow_tf32=False)
         self._device = device
-        self._compiled = route == "compiled"
-        self._model = _model("eager").to(device).eval()
-        self._run: torch.nn.Module | None = None if self._compiled else self._model
-        self._trained: torch.nn.Module | None = None
+        self._kept = kept
+        self._model = _model().to(device)
+        self._run: torch.nn.Module | None = None if route == "compiled" else self._model
         self._batch: AtomicDataDict.Type = {}
 
     def prepare(self, structure: Structure) -> None:
-        """Take another structure; compile, the first time, if that is the route."""
+        """Take another structure; weights are frozen. Compile once, if that is the route."""
+        self._model.eval().requires_grad_(False)
         self._structure = structure
         self._types = torch.tensor([ELEMENTS.index(int(n)) for n in structure.numbers])
         if self._run is None:
-            self._run = self._compile(self._inputs(structure.positions))
+            self._run = self._compiled(self._inputs(structure.positions))
 
     def energy_forces(self, positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return energy and forces, the neighbour list made anew."""
@@ -66,16 +68,13 @@ class NequIPSubject:
 
     def prepare_training(self, copies: Sequence[NDArray[np.float64]]) -> None:
         """Make a batch; neighbour lists are made once, as its training does."""
-        if self._trained is None:
-            route = "compile" if self._compiled else "eager"
-            self._trained = _model(route).to(self._device).train()
+        self._model.train().requires_grad_(True)
         self._batch = AtomicDataDict.batched_from_list([self._inputs(p) for p in copies])
 
     def training_step(self) -> None:
         """Compute the loss of energies and forces, and its gradient."""
-        assert self._trained is not None, "prepare_training comes first"
-        self._trained.zero_grad(set_to_none=True)
-        out = self._trained(dict(self._batch))
+        self._model.zero_grad(set_to_none=True)
+        out = self._model(dict(self._batch))
         per_atom = out[AtomicDataDict.TOTAL_ENERGY_KEY] / self._structure.n_atoms
         loss = per_atom.pow(2).mean() + out[AtomicDataDict.FORCE_KEY].pow(2).mean()
         loss.backward()
@@ -94,12 +93,14 @@ class NequIPSubject:
         data = compute_neighborlist_(data, RANGE_ANGSTROM)
         return AtomicDataDict.to_(data, self._device)
 
-    def _compile(self, data: AtomicDataDict.Type) -> torch.nn.Module:
+    def _compiled(self, data: AtomicDataDict.Type) -> torch.nn.Module:
         """Return the model compiled ahead of time for one structure of any size."""
         target = COMPILE_TARGET_DICT[AOTI_ASE_TARGET]
         fields = (list(target["input"]), list(target["output"]))
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "model.nequip.pt2")
+        versions = "-".join(importlib.metadata.version(name) for name in PACKAGES)
+        path = self._kept / f"{versions}-{self._device.replace(':', '-')}.nequip.pt2"
+        if not path.exists():
+            self._kept.mkdir(parents=True, exist_ok=True)
             aot_export_model(
                 self._model,
                 self._device,
@@ -110,12 +111,12 @@ class NequIPSubject:
                     "node": torch.export.dynamic_shapes.Dim("num_nodes", min=2, max=torch.inf),
                     "edge": torch.export.dynamic_shapes.Dim("num_edges", min=2, max=torch.inf),
                 },
-                output_path=path,
+                output_path=str(path),
             )
-            return DictInputOutputWrapper(aoti_load_package(path), *fields)
+        return DictInputOutputWrapper(aoti_load_package(str(path)), *fields)
 
 
-def _model(compile_mode: str) -> torch.nn.Module:
+def _model() -> torch.nn.Module:
     """Return the model with random weights."""
     return NequIPGNNModel(
         seed=1,
@@ -129,10 +130,12 @@ def _model(compile_mode: str) -> torch.nn.Module:
         radial_mlp_depth=1,
         radial_mlp_width=128,
         avg_num_neighbors=16.0,
-        compile_mode=compile_mode,
+        compile_mode="eager",
     )
 
 
 def make_subject(options: dict[str, Any]) -> NequIPSubject:
     """Return a subject; ``route`` is eager or compiled."""
-    return NequIPSubject(route=options["route"], device=options["device"])
+    return NequIPSubject(
+        route=options["route"], device=options["device"], kept=Path(options["kept"])
+    )

@@ -4,6 +4,7 @@
 ``eager``      the module as it is
 ``scripted``   exported to TorchScript, and loaded as a user loads it
 ``compiled``   compiled by ``torch.compile``
+``bounded``    the module as it is, in parts that keep a memory ceiling
 =============  ====================================================================================
 
 Called as directly as the peers are: positions in, hypergraph, network, energy and forces out; no
@@ -49,10 +50,13 @@ class OurSubject:
         See above.
     device
         Where to compute.
+    ceiling_gib
+        Memory ceiling of the route ``bounded``.
     """
 
-    def __init__(self, *, size: str, route: str, device: str) -> None:
+    def __init__(self, *, size: str, route: str, device: str, ceiling_gib: float) -> None:
         self._device = device
+        self._memory_gib = ceiling_gib if route == "bounded" else None
         self._made = make_potential(size)
         self._run = self._made.to(device=device)
         if route == "scripted":
@@ -75,7 +79,7 @@ class OurSubject:
     def energy_forces(self, positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return energy and forces; candidates are kept as engines keep them."""
         system = self._system._replace(positions=self._tensor(positions))
-        out = self._run.compute(system, cache=self._cache)
+        out = self._run.compute(system, cache=self._cache, memory_gib=self._memory_gib)
         return float(out.energy), out.forces.cpu().numpy()
 
     def prepare_training(self, copies: Sequence[NDArray[np.float64]]) -> None:
@@ -190,4 +194,9 @@ def make_potential(size: str) -> Potential:
 
 def make_subject(options: dict[str, Any]) -> OurSubject:
     """Return a subject of a ``size`` by a ``route``."""
-    return OurSubject(size=options["size"], route=options["route"], device=options["device"])
+    return OurSubject(
+        size=options["size"],
+        route=options["route"],
+        device=options["device"],
+        ceiling_gib=options["ceiling_gib"],
+    )

@@ -44,10 +44,10 @@ class Limits:
         After these no further round begins on a structure, except the second.
     """
 
-    rounds: int = 7
+    rounds: int = 5
     turn_seconds: float = 0.3
     call_seconds: float = 15.0
-    structure_seconds: float = 45.0
+    structure_seconds: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 SIZES = ("small", "medium", "large", "published")
-ROUTES = ("eager", "scripted", "compiled")
+ROUTES = ("eager", "scripted", "compiled", "bounded")
 TRAINABLE_ROUTES = ("eager",)
 REFERENCE = "mace/96x0e"
 
@@ -32,6 +31,8 @@ class Entry:
         Whether it can take training steps.
     usual
         Whether it is timed unless others are asked for.
+    least_atoms
+        Smaller structures are left out.
     """
 
     name: str
@@ -40,18 +41,16 @@ class Entry:
     route: str
     trains: bool = True
     usual: bool = True
-
-    def options(self, *, device: str, threads: int, memory_bytes: int) -> dict[str, Any]:
-        """Return what the far end makes it from."""
-        return {
-            "size": self.size,
-            "route": self.route,
-            "device": device,
-            "threads": threads,
-            "memory_bytes": memory_bytes,
-        }
+    least_atoms: int = 0
 
 
+_USUAL_SIZES = {
+    "eager": SIZES,
+    "scripted": ("small", "medium", "published"),
+    "compiled": ("small",),  # compiling takes minutes
+    "bounded": ("small",),
+}
+_PARTS_FROM_ATOMS = 1000
 _OURS = [
     Entry(
         f"ours/{size}/{route}",
@@ -59,7 +58,8 @@ _OURS = [
         size,
         route,
         trains=route in TRAINABLE_ROUTES,
-        usual=route != "compiled" or size == "small",  # compiling takes minutes
+        usual=size in _USUAL_SIZES[route],
+        least_atoms=_PARTS_FROM_ATOMS if route == "bounded" else 0,
     )
     for size in SIZES
     for route in ROUTES
@@ -69,7 +69,7 @@ _PEERS = [
     Entry("mace/128x0e+128x1o", "mace", "128x0e+128x1o", "eager"),
     Entry("mace/96x0e/compiled", "mace", "96x0e", "compiled", trains=False),
     Entry("nequip/eager", "nequip", "", "eager"),
-    Entry("nequip/compiled", "nequip", "", "compiled"),
+    Entry("nequip/compiled", "nequip", "", "compiled", trains=False),
 ]
 SUBJECTS = (*_OURS, *_PEERS)
 

@@ -61,6 +61,17 @@ def precision_options(command: Command) -> Command:
     )(command)
 
 
+def memory_option(command: Command) -> Command:
+    """Add ``--memory``."""
+    return click.option(
+        "--memory",
+        "memory_gib",
+        type=click.FloatRange(min=0.0, min_open=True),
+        help="Ceiling for one evaluation in GiB, besides weights and libraries: large systems are "
+        "computed in parts that fit.  [default: what makes it fast]",
+    )(command)
+
+
 def structure_options(command: Command) -> Command:
     """Add what names one structure: a file or ``--smiles``, ``--index``, ``--charge``."""
     command = click.option(

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from se3set_mlip.commands.bond_changes import bond_options, printed_changes
 from se3set_mlip.commands.options import (
     NEW_FILE,
+    memory_option,
     model_argument,
     precision_options,
     read_atoms,
@@ -43,6 +44,7 @@ _DEFAULTS = DynamicsConfig()
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="bfgs", show_default=True)
 @click.option("--cell", is_flag=True, help="Relax the cell of a periodic structure too.")
 @bond_options
+@memory_option
 @precision_options
 @click.pass_context
 def relax_command(
@@ -58,6 +60,7 @@ def relax_command(
     cell: bool,
     on_bond_change: str,
     check_interval: int,
+    memory_gib: float | None,
     device: str,
     dtype: str,
     **structure: Any,
@@ -84,6 +87,7 @@ def relax_command(
             topology=topology,
             on_bond_change=on_bond_change,
             check_interval=check_interval,
+            memory_gib=memory_gib,
             trajectory=trajectory,
             on_step=report,
         )
@@ -144,6 +148,7 @@ def relax_command(
     help="ASE trajectory of all samples (.traj, .xyz).",
 )
 @bond_options
+@memory_option
 @precision_options
 def md_command(
     *,
@@ -162,6 +167,7 @@ def md_command(
     keep_velocities: bool,
     on_bond_change: str,
     check_interval: int,
+    memory_gib: float | None,
     **structure: Any,
 ) -> None:
     """Run molecular dynamics of STRUCTURE (a file, or --smiles) with MODEL.
@@ -179,6 +185,7 @@ def md_command(
         keep_velocities=keep_velocities,
         on_bond_change=on_bond_change,
         check_interval=check_interval,
+        memory_gib=memory_gib,
     )
     atoms, topology = read_atoms(structure.pop("structure"), **structure)
     potential = load(model, device=device, dtype=dtype)

@@ -1,7 +1,8 @@
 """ASE's calculator: atoms -> energy, forces, stress in eV, eV/Å, eV/Å^3 (ASE's own units).
 
 The topology and the fragments are found once and kept while the atoms are the same: the same
-elements, boundary conditions and charge. The hypergraph is built anew from them at every geometry.
+elements, boundary conditions and charge. The hypergraph is built anew from them at every geometry,
+out of candidates that are searched for only when an atom has moved far enough.
 When bonds change on the way, the energy of new fragments would jump: see :mod:`.bond_policy`.
 """
 
@@ -25,6 +26,7 @@ from se3set_mlip.engines.bond_watch import BondWatch
 from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import load_checkpoint
+from se3set_mlip.potential.chunked import check_memory
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.topology.molecule import Topology
@@ -52,14 +54,18 @@ class SE3SetCalculator(Calculator):
         ``"error"`` then; or ``"reperceive"`` the topology, see :mod:`.bond_policy`.
     check_interval
         Evaluations from one check of ``"reperceive"`` to the next.
+    memory_gib
+        What one evaluation may take in GiB, besides what the process holds already; large systems
+        are computed in parts that fit. None: what makes it fast.
 
     Raises
     ------
     ConfigError
         For another ``on_bond_change``, or an interval below 1.
     InputError
-        From ``calculate``: if the atoms do not fit the topology or the charge given here, for
-        unknown elements, coincident atoms or values that are not finite.
+        For a ceiling that is no positive number. From ``calculate``: if the atoms do not fit the
+        topology or the charge given here, for unknown elements, coincident atoms or values that are
+        not finite, or for a ceiling that is too low.
     TopologyError
         From ``calculate``: if no bonding pattern fits the first geometry and the charge; for a
         broken bond, with ``on_bond_change="error"``.
@@ -87,7 +93,9 @@ class SE3SetCalculator(Calculator):
         charge: int | None = None,
         on_bond_change: str = "keep",
         check_interval: int = CHECK_INTERVAL,
+        memory_gib: float | None = None,
     ) -> None:
+        check_memory(memory_gib)
         super().__init__()
         self._policy = BondPolicy(on_bond_change=on_bond_change, check_interval=check_interval)
         if not isinstance(potential, Potential):
@@ -100,6 +108,7 @@ class SE3SetCalculator(Calculator):
         self.potential = potential.to(device=device, dtype=dtype)
         self._topology = topology
         self._charge = charge
+        self._memory_gib = memory_gib
         self._identity: tuple[Any, ...] | None = None
         self._watch: BondWatch | None = None
 
@@ -189,7 +198,7 @@ class SE3SetCalculator(Calculator):
             self._check_topology(atoms)
             cache = FragmentCache(self.potential.config.fragmentation)
             fragmentation = cache.find(self._with_charge(atoms), topology=self._topology)
-            self._watch = BondWatch(self._policy, fragmentation)
+            self._watch = BondWatch(self._policy, fragmentation, memory_gib=self._memory_gib)
             self._identity = identity
         return self._watch
 

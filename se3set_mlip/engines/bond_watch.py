@@ -21,6 +21,7 @@ from se3set_mlip.engines.bond_policy import (
 from se3set_mlip.errors import TopologyError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.candidate_cache import CandidateCache
+from se3set_mlip.potential.chunked import check_memory
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.potential_module import PotentialOutput
 from se3set_mlip.topology.coordinates import bonded_pairs
@@ -37,15 +38,25 @@ class BondWatch:
         What to do when bonds change.
     fragmentation
         Fragments to begin with.
+    memory_gib
+        What one evaluation may take; None: what makes it fast.
     """
 
-    def __init__(self, policy: BondPolicy, fragmentation: Fragmentation) -> None:
+    def __init__(
+        self,
+        policy: BondPolicy,
+        fragmentation: Fragmentation,
+        *,
+        memory_gib: float | None = None,
+    ) -> None:
+        check_memory(memory_gib)
         self.policy = policy
         self.fragmentation = fragmentation
         self.n_evaluations = 0
         self.topology_changes: list[TopologyChange] = []
         self._known = {fragmentation.topology.bonds: fragmentation}
         self._warned = False
+        self._memory_gib = memory_gib
         self._candidates = CandidateCache()
 
     def compute(
@@ -109,7 +120,13 @@ class BondWatch:
         """Compute a geometry with the fragments in use."""
         numbers = self.fragmentation.topology.numbers
         system = potential.system(numbers, positions, self.fragmentation, cell=cell, pbc=pbc)
-        return potential.compute(system, forces=forces, stress=stress, cache=self._candidates)
+        return potential.compute(
+            system,
+            forces=forces,
+            stress=stress,
+            cache=self._candidates,
+            memory_gib=self._memory_gib,
+        )
 
     def _reperceive(
         self,

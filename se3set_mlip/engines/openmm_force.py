@@ -69,6 +69,8 @@ class SE3SetComputation:
     policy
         What to do when bonds change; None: keep the fragments. A copy, as a serialised system
         makes one, goes on from the fragments in use.
+    memory_gib
+        What one evaluation may take in GiB; None: what makes it fast.
 
     Attributes
     ----------
@@ -90,6 +92,7 @@ class SE3SetComputation:
         device: str = "cpu",
         dtype: str | None = None,
         policy: BondPolicy | None = None,
+        memory_gib: float | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.periodic = periodic
@@ -97,7 +100,7 @@ class SE3SetComputation:
         self.dtype = dtype
         self.checksum = hashlib.sha256(self._read()).hexdigest()
         self.failure: Se3SetError | None = None
-        self._watch = BondWatch(policy or BondPolicy(), fragmentation)
+        self._watch = BondWatch(policy or BondPolicy(), fragmentation, memory_gib=memory_gib)
         self._potential: Potential | None = None
 
     @property
@@ -204,6 +207,7 @@ def create_force(
     embed: bool = True,
     on_bond_change: str = "keep",
     check_interval: int = CHECK_INTERVAL,
+    memory_gib: float | None = None,
 ) -> "openmm.PythonForce":
     """Make a ``PythonForce`` that computes a potential.
 
@@ -233,6 +237,9 @@ def create_force(
         ``"error"`` then; or ``"reperceive"`` the topology, see :mod:`.bond_policy`.
     check_interval
         Evaluations from one check of ``"reperceive"`` to the next.
+    memory_gib
+        What one evaluation may take in GiB, besides what the process holds already; large systems
+        are computed in parts that fit. None: what makes it fast.
 
     Returns
     -------
@@ -286,6 +293,7 @@ def create_force(
         device=device,
         dtype=dtype or str(potential.dtype).removeprefix("torch."),
         policy=policy,
+        memory_gib=memory_gib,
     )
     force = openmm.PythonForce(computation)
     if particles is not None:

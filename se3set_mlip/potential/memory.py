@@ -169,7 +169,8 @@ def rows_in_part(
     on_card = device.type == "cuda"
     given = math.inf if memory_gib is None else memory_gib * GIB
     if memory_gib is None and on_card:
-        given = FREE_FRACTION * torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        given = FREE_FRACTION * (torch.cuda.mem_get_info(device)[0] + unused)
     room = (given - fixed_bytes) / per_row
     fast = math.inf if on_card else FAST_GRAPH_BYTES / memory.per_row
     if n_rows <= PARTS_AT_ONCE * fast and n_stages * n_rows <= room:

@@ -49,6 +49,7 @@ def ase_samples(
         topology=topology,
         on_bond_change=config.on_bond_change,
         check_interval=config.check_interval,
+        memory_gib=config.memory_gib,
     )
     integrator = _integrator(moving, config)
     freedom = degrees_of_freedom(moving, overall_motion=config.overall_motion)

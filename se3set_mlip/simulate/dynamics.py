@@ -16,6 +16,7 @@ import numpy as np
 
 from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, BondPolicy
 from se3set_mlip.errors import InputError
+from se3set_mlip.potential.chunked import check_memory
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.trajectory import open_trajectory
@@ -51,6 +52,8 @@ class DynamicsConfig:
     on_bond_change, check_interval
         What to do when bonds change, and how often ``"reperceive"`` looks; see
         :class:`~se3set_mlip.engines.bond_policy.BondPolicy`.
+    memory_gib
+        What one evaluation may take in GiB; None: what makes it fast.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class DynamicsConfig:
     keep_velocities: bool = False
     on_bond_change: str = "keep"
     check_interval: int = CHECK_INTERVAL
+    memory_gib: float | None = None
 
     def __post_init__(self) -> None:
         """Validate the values."""
@@ -81,6 +85,7 @@ class DynamicsConfig:
                 f"temperature_kelvin = {self.temperature_kelvin}; give zero or a positive number"
             )
         BondPolicy(on_bond_change=self.on_bond_change, check_interval=self.check_interval)
+        check_memory(self.memory_gib)
 
     @property
     def overall_motion(self) -> bool:

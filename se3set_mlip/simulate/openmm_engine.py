@@ -100,6 +100,7 @@ def _context(
         device=str(potential.device),
         on_bond_change=config.on_bond_change,
         check_interval=config.check_interval,
+        memory_gib=config.memory_gib,
     )
     system.addForce(force)
     platform = openmm.Platform.getPlatformByName("Reference")

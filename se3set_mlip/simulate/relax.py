@@ -46,6 +46,7 @@ def relax(
     topology: Topology | None = None,
     on_bond_change: str = "keep",
     check_interval: int = CHECK_INTERVAL,
+    memory_gib: float | None = None,
     trajectory: Path | None = None,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
@@ -70,6 +71,8 @@ def relax(
     on_bond_change, check_interval
         What to do when bonds change, and how often ``"reperceive"`` looks; see
         :class:`~se3set_mlip.engines.bond_policy.BondPolicy`.
+    memory_gib
+        What one evaluation may take in GiB; None: what makes it fast.
     trajectory
         File for all steps in a format of ASE (``.traj``, ``.xyz``), see :mod:`.trajectory`.
     on_step
@@ -103,6 +106,7 @@ def relax(
         topology=topology,
         on_bond_change=on_bond_change,
         check_interval=check_interval,
+        memory_gib=memory_gib,
     )
     driver = OPTIMIZERS[optimizer](FrechetCellFilter(moving) if cell else moving, logfile=None)
     converged = False

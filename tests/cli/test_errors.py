@@ -93,3 +93,12 @@ def test_missing_file_is_an_error_of_usage(command):
     result = CliRunner().invoke(main, [command, "nowhere.safetensors"])
     assert result.exit_code == 2
     assert "does not exist" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("md",), ("md", "--engine", "openmm"), ("relax",)], ids=["ase", "openmm", "relax"]
+)
+def test_a_memory_ceiling_that_is_too_low(tiny_model, command):
+    name, *options = command
+    message = error_of(name, tiny_model, STRUCTURE, *options, "--memory", 1e-6)
+    assert "memory_gib = 1e-06 is too little" in message

@@ -12,8 +12,10 @@ from ase.optimize import BFGS
 
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
 from se3set_mlip.errors import ArtifactError, InputError, TopologyError
+from se3set_mlip.potential.candidate_cache import SKIN_ANGSTROM
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.topology.molecule import Topology
 
 FLOAT64 = 1e-9
@@ -250,3 +252,35 @@ def test_a_relaxation_goes_down(molecule):
         warnings.simplefilter("ignore", UserWarning)  # random weights may well break a bond
         BFGS(atoms, logfile=None, maxstep=0.05).run(steps=5)
     assert atoms.get_potential_energy() < before
+
+
+def test_a_memory_ceiling_changes_no_number(wet_cell):
+    atoms = atoms_of(wet_cell)
+    atoms.calc = SE3SetCalculator(wet_cell.potential)
+    expected = atoms.get_forces()
+    atoms.calc = SE3SetCalculator(wet_cell.potential, memory_gib=0.001)
+    assert atoms.get_forces() == pytest.approx(expected, abs=1e-10)
+    assert atoms.calc.potential._chunked.n_parts > 1
+    with pytest.raises(InputError, match="give a positive number of GiB"):
+        SE3SetCalculator(wet_cell.potential, memory_gib=0)
+
+
+def test_a_search_is_not_needed_at_every_step(wet_cell, monkeypatch):
+    searches = []
+    candidates = PotentialModule.candidates
+
+    def spy(self, system, skin):
+        searches.append(skin)
+        return candidates(self, system, skin)
+
+    monkeypatch.setattr(PotentialModule, "candidates", spy)
+    atoms = atoms_of(wet_cell)
+    atoms.calc = SE3SetCalculator(wet_cell.potential)
+    rng = np.random.default_rng(4)
+    for _ in range(8):
+        atoms.positions += rng.normal(scale=0.01, size=atoms.positions.shape)
+        atoms.wrap()
+        found = atoms.get_potential_energy()
+        expected = float(wet_cell.expected(atoms.positions).energy)
+        assert found == pytest.approx(expected, abs=1e-11)
+    assert searches.count(SKIN_ANGSTROM) == 1

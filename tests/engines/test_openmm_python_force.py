@@ -276,3 +276,16 @@ def test_an_openmm_without_subsets_says_so(molecule, monkeypatch):
     monkeypatch.delattr(openmm.PythonForce, "setParticles")
     with pytest.raises(MissingDependencyError, match=r"upgrade to OpenMM 8\.6"):
         create_force(molecule.potential, molecule.fragmentation, particles=range(1, 16))
+
+
+def test_a_memory_ceiling_changes_no_number(wet_cell):
+    force = create_force(
+        wet_cell.potential, wet_cell.fragmentation, periodic=True, memory_gib=0.001
+    )
+    computation = force.computation
+    context = context_of(system_of(len(wet_cell.numbers), force, wet_cell.cell))
+    for positions in wet_cell.geometries(3):
+        assert_same(compute(context, positions), wet_cell.expected(positions), FLOAT64)
+    assert computation._potential._chunked.n_parts > 1
+    with pytest.raises(InputError, match="give a positive number of GiB"):
+        create_force(wet_cell.potential, wet_cell.fragmentation, memory_gib=-1.0)

@@ -84,21 +84,13 @@ class AlignedProduct(torch.nn.Module):
     def __init__(self, edge_coupling: EdgeCoupling) -> None:
         super().__init__()
         rows = _Rows(edge_coupling)
-        n_inputs = len(rows.irreps_in)
-        self.multiplicity: list[int] = [mul for mul, _ in rows.irreps_in]
-        self.degree_in: list[int] = [ir.l for _, ir in rows.irreps_in]
         paths = edge_coupling.paths
-        self.count: list[int] = [sum(p.i_in == i for p in paths) for i in range(n_inputs)]
-        first = [sum(self.count[:i]) for i in range(n_inputs)]
-        self.widths: list[int] = [
-            count * mul for count, mul in zip(self.count, self.multiplicity, strict=True)
-        ]
+        self.degree_in: list[int] = [ir.l for _, ir in rows.irreps_in]
+        self.path_mul: list[int] = [rows.irreps_in[path.i_in].mul for path in paths]
         self.sizes_m: list[int] = [1] + [2] * max(self.degree_in)
         self.degree_out: list[int] = rows.degrees
         self.path_input: list[list[int]] = rows.inputs
-        self.path_place: list[list[int]] = [
-            [k - first[paths[k].i_in] for k in mine] for mine in rows.paths
-        ]
+        self.path: list[list[int]] = rows.paths
         self.n_rows: list[int] = [int(index.numel()) for index in rows.weights]
         self.factor_size: list[list[int]] = [[f.numel() for f in by_m] for by_m in rows.constants]
         factors = [factor for by_m in rows.constants for factor in by_m]
@@ -120,29 +112,25 @@ class AlignedProduct(torch.nn.Module):
             For each output irrep and |m|: ``(n, 1, rows)`` for 0, ``(n, 2, rows)`` above, without
             the constants, which :meth:`linear` puts into its weights.
         """
-        n = weights.shape[0]
         # Splitting costs one small operation in the derivative, slicing one of full size each.
-        by_input = weights.split(self.widths, dim=1)
-        scaled: list[list[list[torch.Tensor]]] = []  # by input, |m| and path
+        by_path = weights.unsqueeze(1).split(self.path_mul, dim=2)
+        reach: list[list[torch.Tensor]] = []  # by input: components up to |m| = 0, 1, ...
         for i, degree in enumerate(self.degree_in):
-            weight = by_input[i].view(n, self.count[i], 1, self.multiplicity[i])
-            parts: list[list[torch.Tensor]] = []
-            if degree == 0:
-                parts.append((weight * x[i].unsqueeze(1)).unbind(dim=1))
-            else:
-                for part in x[i].unsqueeze(1).split(self.sizes_m[: degree + 1], dim=2):
-                    parts.append((weight * part).unbind(dim=1))  # noqa: PERF401 - TorchScript
-            scaled.append(parts)
+            upto = [x[i][:, : 2 * m + 1] for m in range(degree)]
+            upto.append(x[i])
+            reach.append(upto)
         out: list[list[torch.Tensor]] = []
         for o, degree in enumerate(self.degree_out):
-            by_m: list[torch.Tensor] = []
-            for m in range(degree + 1):
-                found: list[torch.Tensor] = []
-                for k, i in enumerate(self.path_input[o]):
-                    if self.degree_in[i] >= m:
-                        found.append(scaled[i][m][self.path_place[o][k]])
-                by_m.append(torch.cat(found, dim=2))
-            out.append(by_m)
+            found: list[list[torch.Tensor]] = []
+            for _ in range(degree + 1):
+                empty: list[torch.Tensor] = []
+                found.append(empty)
+            for k, i in enumerate(self.path_input[o]):
+                top = min(degree, self.degree_in[i])
+                scaled = reach[i][top] * by_path[self.path[o][k]]
+                for m, part in enumerate(scaled.split(self.sizes_m[: top + 1], dim=1)):
+                    found[m].append(part)
+            out.append([torch.cat(parts, dim=2) for parts in found])
         return out
 
     def linear(

@@ -145,7 +145,9 @@ class Campaign:
 
     def note(self, subject: str, system: str, measure: str, why: str) -> None:
         """Keep that something was not measured, and why."""
-        self.left_out.append({"subject": subject, "system": system, "measure": measure, "why": why})
+        entry = {"subject": subject, "system": system, "measure": measure, "why": why}
+        if entry not in self.left_out:
+            self.left_out.append(entry)
 
     def _first_calls(self, entry: Entry, structure: Structure) -> Iterator[tuple[str, list[float]]]:
         """Yield kind of artefact and times of its first calls, each in a fresh process."""

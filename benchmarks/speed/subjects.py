@@ -1,7 +1,7 @@
 """Who is timed: subjects by name, where their environments are, and which a user means.
 
-A name has two or three parts, ``family/size/route`` or ``family/route``. On the command line any
-number of leading parts names all subjects that begin so.
+A name has two or three parts, ``family/size/route`` or ``family/route``. On the command line a name
+means its subject; leading parts mean all subjects that begin so.
 """
 
 import sys
@@ -132,5 +132,7 @@ def select(
 
 
 def _means(name: str, entry: Entry) -> bool:
-    """Tell whether a name on the command line means a subject."""
-    return entry.name == name or entry.name.startswith(f"{name}/")
+    """Tell whether a name on the command line means a subject: it alone, or all that begin so."""
+    if any(name == other.name for other in SUBJECTS):
+        return entry.name == name
+    return entry.name.startswith(f"{name}/")

@@ -103,6 +103,14 @@ def test_names_mean_all_that_begin_so(speed, tmp_path):
     assert {entry.name for entry in chosen} >= {"ours/small/eager", "ours/small/scripted"}
     chosen, _ = subjects.select(["ours"], sizes=["medium"], routes=["eager"], environments=tmp_path)
     assert [entry.name for entry in chosen] == ["ours/medium/eager"]
+    assert subjects.SUBJECTS[0].name == "ours/small/eager"
+    begin_so = [entry.name for entry in subjects.SUBJECTS if entry.name.startswith("mace/96x0e")]
+    assert begin_so == ["mace/96x0e", "mace/96x0e/compiled"]
+    python = tmp_path / "mace" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    chosen, _ = subjects.select(["mace/96x0e"], sizes=[], routes=[], environments=tmp_path)
+    assert [entry.name for entry in chosen] == ["mace/96x0e"]
     with pytest.raises(subjects.SelectionError, match=r"'our'.*expected one of ours/small/eager"):
         subjects.select(["our"], sizes=[], routes=[], environments=tmp_path)
 

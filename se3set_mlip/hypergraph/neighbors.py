@@ -1,9 +1,11 @@
 """Pairs of atoms within a range, in open space or in periodic cells of any size.
 
-Two ways to the same list: all pairs of a structure when it is small (one pass over a whole batch),
-and bins of the width of the range when it is large (linear in atoms). Both give every ordered pair
-``(i, j, S)`` with ``|r_j + S cell - r_i| < range``, images of the same atom included, in a fixed
-order. Indices carry no gradient.
+1. Periodic cells: atoms are wrapped, and images of them within the range of the cell are added.
+2. Each atom looks around itself: at all of its structure when that is small (one pass over a whole
+   batch), else into bins of the width of the range (linear in atoms).
+
+Both ways give every ordered pair ``(i, j, S)`` with ``|r_j + S cell - r_i| < range``, images of the
+same atom included, in a fixed order. Indices carry no gradient.
 """
 
 import torch
@@ -38,6 +40,8 @@ def usable_cell(cell: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
     identity = torch.eye(3, dtype=cell.dtype, device=cell.device).expand_as(cell)
     candidate = torch.where(pbc.unsqueeze(2), cell, identity)
     # An open direction parallel to a lattice vector would be singular: use the normals instead.
+    if not bool(pbc.any()):
+        return candidate
     n_periodic = pbc.sum(dim=1)
     result = candidate.clone()
     for s in range(cell.shape[0]):
@@ -67,126 +71,104 @@ def wrap_shifts(
     return fractional - shifts, shifts
 
 
-def _brute_force(
+def _with_images(
     positions: torch.Tensor,
     cell: torch.Tensor,
     pbc: torch.Tensor,
     structure: torch.Tensor,
     cutoff: float,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return pairs (i, j) and shifts of whole batches by looking at all pairs of each structure."""
-    n_structures = cell.shape[0]
-    counts = torch.bincount(structure, minlength=n_structures)
-    starts = counts.cumsum(0) - counts
-    per_atom = counts[structure]
-    n_atoms = positions.shape[0]
-    i = torch.repeat_interleave(torch.arange(n_atoms, device=positions.device), per_atom)
-    first = per_atom.cumsum(0) - per_atom
-    j = torch.arange(i.shape[0], device=positions.device) - first[i] + starts[structure[i]]
-    zero = torch.zeros(3, dtype=positions.dtype, device=positions.device)
-    if not bool(pbc.any()):
-        near = (positions[j] - positions[i]).pow(2).sum(dim=1) < cutoff * cutoff
-        near = near & (i != j)
-        i, j = i[near], j[near]
-        return i, j, zero.expand(i.shape[0], 3)
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return atoms in their cells, and with them all images within range of the cells.
 
-    full = usable_cell(cell, pbc)
-    fractional, shifts = wrap_shifts(positions, full, pbc, structure)
-    heights = torch.where(pbc, cell_heights(full), torch.full_like(full[:, 0], 1e30))
-    reach = torch.where(pbc, torch.floor(cutoff / heights) + 1.0, torch.zeros_like(heights))
-    reach = reach.amax(dim=0)
-    n0, n1, n2 = int(reach[0].item()), int(reach[1].item()), int(reach[2].item())
-    delta = fractional[j] - fractional[i]
-    cells = full[structure[i]]
-    allowed = pbc[structure[i]]
-    found_i: list[torch.Tensor] = []
-    found_j: list[torch.Tensor] = []
-    found_s: list[torch.Tensor] = []
-    for a in range(-n0, n0 + 1):
-        for b in range(-n1, n1 + 1):
-            for c in range(-n2, n2 + 1):
-                image = torch.tensor([a, b, c], dtype=positions.dtype, device=positions.device)
-                vector = torch.einsum("ni,nij->nj", delta + image, cells)
-                near = vector.pow(2).sum(dim=1) < cutoff * cutoff
-                if a == 0 and b == 0 and c == 0:
-                    near = near & (i != j)
-                near = near & ((image == 0) | allowed).all(dim=1)
-                index = near.nonzero().squeeze(1)
-                if index.shape[0] > 0:
-                    found_i.append(i[index])
-                    found_j.append(j[index])
-                    found_s.append(image.expand(index.shape[0], 3))
-    if len(found_i) == 0:
-        none = torch.zeros(0, dtype=torch.int64, device=positions.device)
-        return none, none, zero.expand(0, 3)
-    out_i, out_j = torch.cat(found_i), torch.cat(found_j)
-    # Atoms were wrapped by -shifts; express the image relative to the atoms as they came.
-    out_s = torch.cat(found_s) + shifts[out_i] - shifts[out_j]
-    return out_i, out_j, out_s
-
-
-def _binned(
-    positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, cutoff: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return pairs and shifts of one structure with bins at least as wide as the range.
-
-    ``cell`` is (1, 3, 3) and ``pbc`` (1, 3).
+    Returns
+    -------
+    tuple
+        Places of atoms (n_atoms, 3) and of atoms and images (n_images, 3); the atom of each image,
+        (n_images,), ascending; lattice steps to it from the atom as it came, (n_images, 3), and to
+        each atom in its cell, (n_atoms, 3).
     """
-    n_atoms = positions.shape[0]
-    structure = torch.zeros(n_atoms, dtype=torch.int64, device=positions.device)
+    atoms = torch.arange(positions.shape[0], device=positions.device)
+    if not bool(pbc.any()):
+        none = torch.zeros_like(positions)
+        return positions, positions, atoms, none, none
     full = usable_cell(cell, pbc)
     fractional, shifts = wrap_shifts(positions, full, pbc, structure)
-    periodic = pbc[0]
-    # Open directions: the unit vector becomes as long as the structure.
-    low = torch.where(periodic, torch.zeros_like(fractional[0]), fractional.amin(dim=0))
-    extent = torch.where(
-        periodic, torch.ones_like(low), (fractional.amax(dim=0) - low).clamp(min=1e-6) * 1.0001
-    )
-    box = full[0] * extent.unsqueeze(1)
-    heights = cell_heights(box.unsqueeze(0))[0]
-    n_bins = torch.floor(heights / cutoff).clamp(min=1.0, max=1024.0)
-    # Space that is mostly empty gets wider bins, so that there are only a few for each atom.
-    excess = n_bins.prod() / (8.0 * float(n_atoms))
+    margins = cutoff / cell_heights(full)  # (n_structures, 3)
+    most = torch.where(pbc, torch.ceil(margins), torch.zeros_like(margins)).amax(dim=0)
+    reach: list[int] = most.to(torch.int64).tolist()
+    steps = [torch.arange(-n, n + 1, dtype=positions.dtype, device=positions.device) for n in reach]
+    images = torch.cartesian_prod(steps[0], steps[1], steps[2])  # (n_steps, 3)
+    low, high = -margins[structure].unsqueeze(1), 1.0 + margins[structure].unsqueeze(1)
+    moved = fractional.unsqueeze(1) + images  # (n_atoms, n_steps, 3)
+    periodic = pbc[structure].unsqueeze(1)
+    inside = torch.where(periodic, (moved >= low) & (moved <= high), images == 0)
+    found = inside.all(dim=2).nonzero()
+    owner, image = found[:, 0], images[found[:, 1]]
+    cells = full[structure]
+    home = torch.einsum("ni,nij->nj", fractional, cells)
+    places = home[owner] + torch.einsum("ni,nij->nj", image, cells[owner])
+    return home, places, owner, image - shifts[owner], -shifts
+
+
+def _around_all(
+    home: torch.Tensor,
+    places: torch.Tensor,
+    structure: torch.Tensor,
+    owner: torch.Tensor,
+    cutoff: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return atoms and places within range of each other, by looking at all of each structure."""
+    counts = torch.bincount(structure[owner])
+    starts = counts.cumsum(0) - counts
+    here = counts[structure]
+    i = torch.repeat_interleave(torch.arange(home.shape[0], device=home.device), here)
+    first = here.cumsum(0) - here
+    row = torch.arange(i.shape[0], device=home.device) - first[i] + starts[structure[i]]
+    near = (places[row] - home[i]).pow(2).sum(dim=1) < cutoff * cutoff
+    return i[near], row[near]
+
+
+def _around_binned(
+    home: torch.Tensor, places: torch.Tensor, cutoff: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return atoms and places within range of each other, of one structure, by bins."""
+    low = places.amin(dim=0)
+    span = (places.amax(dim=0) - low).clamp(min=1e-6) * 1.0001
+    n_bins = torch.floor(span / cutoff).clamp(min=1.0, max=1024.0)
+    # Space that is mostly empty gets wider bins, so that there are only a few for each place.
+    excess = n_bins.prod() / (8.0 * float(places.shape[0]))
     n_bins = torch.floor(n_bins / excess.clamp(min=1.0).pow(1.0 / 3.0)).clamp(min=1.0)
-    width = heights / n_bins
-    reach = torch.ceil(cutoff / width - 1e-12)
-    reach = torch.where(periodic, reach, torch.minimum(reach, n_bins - 1.0))
-    bins = torch.floor((fractional - low) / extent * n_bins)
-    bins = torch.minimum(bins.clamp(min=0.0), n_bins - 1.0).to(torch.int64)
-    size = n_bins.to(torch.int64)
-    stride = torch.stack([size[1] * size[2], size[2], torch.ones_like(size[2])])
-    flat = (bins * stride).sum(dim=1)
+    width = span / n_bins
+    reach = torch.minimum(torch.ceil(cutoff / width - 1e-12), n_bins - 1.0)
+    numbers: list[int] = torch.cat([n_bins, reach]).to(torch.int64).tolist()
+    nx, ny, nz = numbers[0], numbers[1], numbers[2]
+    top = n_bins - 1.0
+    bins = torch.minimum(torch.floor((places - low) / width).clamp(min=0.0), top).to(torch.int64)
+    flat = (bins[:, 0] * ny + bins[:, 1]) * nz + bins[:, 2]
     order = torch.argsort(flat, stable=True)
-    count = torch.bincount(flat, minlength=int(size.prod().item()))
-    start = count.cumsum(0) - count
-    atoms = torch.arange(n_atoms, device=positions.device)
+    count = torch.bincount(flat, minlength=nx * ny * nz)
+    stop = count.cumsum(0)
+    start = stop - count
+    own = torch.minimum(torch.floor((home - low) / width).clamp(min=0.0), top).to(torch.int64)
+    lowest = (own[:, 2] - numbers[5]).clamp(min=0)
+    highest = (own[:, 2] + numbers[5]).clamp(max=nz - 1)
+    atoms = torch.arange(home.shape[0], device=home.device)
     found_i: list[torch.Tensor] = []
-    found_j: list[torch.Tensor] = []
-    found_s: list[torch.Tensor] = []
-    n0, n1, n2 = int(reach[0].item()), int(reach[1].item()), int(reach[2].item())
-    for a in range(-n0, n0 + 1):
-        for b in range(-n1, n1 + 1):
-            for c in range(-n2, n2 + 1):
-                target = bins + torch.tensor([a, b, c], device=positions.device)
-                image = torch.div(target, size, rounding_mode="floor")
-                valid = ((image == 0) | periodic).all(dim=1)
-                flat_target = ((target - image * size) * stride).sum(dim=1)
-                here = torch.where(valid, count[flat_target], torch.zeros_like(flat_target))
-                i = torch.repeat_interleave(atoms, here)
-                first = here.cumsum(0) - here
-                offset = torch.arange(i.shape[0], device=positions.device) - first[i]
-                j = order[start[flat_target[i]] + offset]
-                s = image[i].to(positions.dtype)
-                vector = torch.matmul(fractional[j] - fractional[i] + s, full[0])
-                near = vector.pow(2).sum(dim=1) < cutoff * cutoff
-                near = near & ((i != j) | (s != 0).any(dim=1))
-                index = near.nonzero().squeeze(1)
-                found_i.append(i[index])
-                found_j.append(j[index])
-                found_s.append(s[index])
-    out_i, out_j = torch.cat(found_i), torch.cat(found_j)
-    out_s = torch.cat(found_s) + shifts[out_i] - shifts[out_j]
-    return out_i, out_j, out_s
+    found_row: list[torch.Tensor] = []
+    for a in range(-numbers[3], numbers[3] + 1):
+        for b in range(-numbers[4], numbers[4] + 1):  # columns of bins, each in one piece
+            x, y = own[:, 0] + a, own[:, 1] + b
+            valid = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
+            column = (x.clamp(0, nx - 1) * ny + y.clamp(0, ny - 1)) * nz
+            begin = start[column + lowest]
+            here = torch.where(valid, stop[column + highest] - begin, torch.zeros_like(begin))
+            i = torch.repeat_interleave(atoms, here)
+            first = here.cumsum(0) - here
+            row = order[torch.arange(i.shape[0], device=home.device) + (begin - first)[i]]
+            near = (places[row] - home[i]).pow(2).sum(dim=1) < cutoff * cutoff
+            found_i.append(i[near])
+            found_row.append(row[near])
+    return torch.cat(found_i), torch.cat(found_row)
 
 
 def neighbor_pairs(
@@ -195,7 +177,7 @@ def neighbor_pairs(
     pbc: torch.Tensor,
     structure: torch.Tensor,
     cutoff: float,
-    brute_force_atoms: int = 256,
+    brute_force_atoms: int = 128,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return all ordered pairs of atoms of one structure that are closer than ``cutoff``.
 
@@ -218,19 +200,27 @@ def neighbor_pairs(
         ``i`` (n,), ``j`` (n,) and lattice shifts ``S`` (n, 3) in the dtype of the positions, such
         that ``r_j + S cell - r_i`` is the vector from i to j.
     """
-    positions, cell = positions.detach(), cell.detach()
-    counts = torch.bincount(structure, minlength=cell.shape[0])
-    if int(counts.max().item()) <= brute_force_atoms:
-        return _brute_force(positions, cell, pbc, structure, cutoff)
-    found_i: list[torch.Tensor] = []
-    found_j: list[torch.Tensor] = []
-    found_s: list[torch.Tensor] = []
-    start = 0
-    for s in range(counts.shape[0]):
-        end = start + int(counts[s].item())
-        i, j, shift = _binned(positions[start:end], cell[s : s + 1], pbc[s : s + 1], cutoff)
-        found_i.append(i + start)
-        found_j.append(j + start)
-        found_s.append(shift)
-        start = end
-    return torch.cat(found_i), torch.cat(found_j), torch.cat(found_s)
+    home, places, owner, to_image, to_home = _with_images(
+        positions.detach(), cell.detach(), pbc, structure, cutoff
+    )
+    counts: list[int] = torch.bincount(structure).tolist()
+    if max(counts) <= brute_force_atoms:
+        i, row = _around_all(home, places, structure, owner, cutoff)
+    else:
+        ends: list[int] = torch.searchsorted(
+            structure[owner], torch.arange(len(counts), device=owner.device), right=True
+        ).tolist()
+        found_i: list[torch.Tensor] = []
+        found_row: list[torch.Tensor] = []
+        atom, place = 0, 0
+        for s in range(len(counts)):
+            next_atom = atom + counts[s]
+            some_i, some_row = _around_binned(home[atom:next_atom], places[place : ends[s]], cutoff)
+            found_i.append(some_i + atom)
+            found_row.append(some_row + place)
+            atom, place = next_atom, ends[s]
+        i, row = torch.cat(found_i), torch.cat(found_row)
+    j = owner[row]
+    shift = to_image[row] - to_home[i]
+    other = (i != j) | (shift != 0).any(dim=1)
+    return i[other], j[other], shift[other]

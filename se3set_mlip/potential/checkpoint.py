@@ -215,7 +215,8 @@ def potential_from_bytes(
                 f"{name}: weight {tensor_name} is not finite; train the potential again, or take "
                 "an earlier checkpoint"
             )
-    potential = Potential(module.eval(), config, metadata)
+    # Nobody asks for derivatives by the weights, and they would cost time.
+    potential = Potential(module.eval().requires_grad_(False), config, metadata)
     return potential.to(device=device, dtype=dtype)
 
 

@@ -18,6 +18,7 @@ from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation, fragment
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import System
+from se3set_mlip.potential.allocator import keep_freed_memory
 from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.chunked import ChunkedEvaluation, check_memory
 from se3set_mlip.potential.config import PotentialConfig
@@ -114,6 +115,7 @@ class Potential:
         self.module = module
         self.config = config
         self.metadata = metadata or Metadata()
+        self.is_compiled = False
         self._cache = FragmentCache(config.fragmentation)
         self._chunked: ChunkedEvaluation | None = None
         if isinstance(module, PotentialModule):
@@ -159,7 +161,8 @@ class Potential:
         if wanted == self.dtype and target == self.device:
             return self
         if isinstance(self.module, PotentialModule):
-            return Potential(self._copied_module(wanted).to(target), self.config, self.metadata)
+            module = self._copied_module(wanted).to(target)
+            return self._again(Potential(module, self.config, self.metadata))
         if wanted != self.dtype:
             raise InputError(
                 f"a TorchScript model of dtype {self.dtype} cannot become {wanted}; load the "
@@ -173,13 +176,42 @@ class Potential:
             module: torch.nn.Module = self._copied_module(self.dtype).to(self.device)
         else:
             module = copy.deepcopy(self.module, memo)
-        return Potential(module, self.config, self.metadata)
+        return self._again(Potential(module, self.config, self.metadata))
 
     def _copied_module(self, dtype: torch.dtype) -> PotentialModule:
         """Return a new module with the same weights, on the CPU; its tables exact in ``dtype``."""
         module = PotentialModule(self.config, dtype=dtype)
         module.load_state_dict(self.module.state_dict())
+        module.requires_grad_(any(weight.requires_grad for weight in self.module.parameters()))
         return module.train(self.module.training)
+
+    def _again(self, copied: "Potential") -> "Potential":
+        """Return a copy of this potential compiled, if this one is."""
+        return copied.compiled() if self.is_compiled else copied
+
+    def compiled(self) -> "Potential":
+        """Return a copy whose network is compiled by ``torch.compile`` at its first evaluation.
+
+        That takes minutes, once for a process, and a C++ compiler (on a GPU: Triton); afterwards
+        the attention is evaluated a good deal faster, the density interaction about as fast. Any
+        system is computed by the same program. Systems that are computed in parts, see
+        :meth:`compute`, use the network as it is.
+
+        Raises
+        ------
+        InputError
+            For a TorchScript model.
+        """
+        if not isinstance(self.module, PotentialModule):
+            raise InputError(
+                "a potential that was loaded from TorchScript cannot be compiled again; load the "
+                "checkpoint (.safetensors) that it was exported from"
+            )
+        module = self._copied_module(self.dtype).to(self.device).eval().requires_grad_(False)
+        module.network.compile(dynamic=True)
+        potential = Potential(module, self.config, self.metadata)
+        potential.is_compiled = True
+        return potential
 
     def fragment(
         self,
@@ -267,6 +299,8 @@ class Potential:
                 "cell, or do not ask for stress"
             )
         check_memory(memory_gib)
+        if system.positions.device.type == "cpu":
+            keep_freed_memory()
         was_training = self.module.training
         if was_training:
             self.module.eval()

@@ -5,7 +5,7 @@ python benchmarks/sizes/cost.py [--only c64] [--rounds 15]
 Energy and forces in float32 of one molecule, one thread, hypergraph included, random weights (the
 time does not depend on them). Point and reference are timed in turns, in time of the processor, and
 the ratio is the median over the rounds, so that other programs on the machine matter less. Two
-counts do not see them at all: the floating point operations of the energy's matrix products, and the
+counts do not see them at all: floating point operations of the energy's matrix products, and the
 operations that torch dispatches.
 """
 

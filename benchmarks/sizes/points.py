@@ -106,6 +106,22 @@ POINTS: dict[str, Point] = {
     "c64_noupdate": density(
         "64 channels, no network of the fragments", {**channels(64), "fragment_update": False}
     ),
+    "c64_noupdate_density3": density(
+        "64 channels, densities to l = 3, no network of the fragments",
+        {**channels(64, degrees="0123"), "fragment_update": False},
+    ),
+    "c64_noupdate_layers3": density(
+        "64 channels, 3 layers, no network of the fragments",
+        {**channels(64), "n_layers": 3, "fragment_update": False},
+    ),
+    "c64_noupdate_layers3_density3": density(
+        "64 channels, 3 layers, densities to l = 3, no network of the fragments",
+        {**channels(64, degrees="0123"), "n_layers": 3, "fragment_update": False},
+    ),
+    "c128_noupdate_layers3_density3": density(
+        "128 channels, 3 layers, densities to l = 3, no network of the fragments",
+        {**channels(128, degrees="0123"), "n_layers": 3, "fragment_update": False},
+    ),
     "c16": density("16 channels", channels(16)),
     "c32_density1": density("densities to l = 1", channels(32, degrees="01")),
     "a32": attention("attention, 32x0e+16x1o+8x2e", 32),

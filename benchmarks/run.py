@@ -37,7 +37,7 @@ USUAL_SYSTEMS = {
     "energy-forces": tuple(name for name in SYSTEMS if name != "water-648"),
     "training-step": tuple(SMILES),
     "memory": ("aspirin", "water-1536", "water-12000", "water-24000"),
-    "parts": (*SMILES, "water-192", "water-1536", "water-12000"),
+    "parts": (*SMILES, "water-192", "water-1536"),
     "first-calls": ("aspirin", "water-192"),
 }
 """Where no systems are asked for."""

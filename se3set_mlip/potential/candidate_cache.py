@@ -15,7 +15,7 @@ from se3set_mlip.hypergraph.neighbors import usable_cell
 from se3set_mlip.potential.potential_module import PotentialCandidates, PotentialModule
 
 SKIN_ANGSTROM = 0.5
-"""What engines take: see ``benchmarks/speed``."""
+"""What engines take: tens of steps of molecular dynamics go by between two searches."""
 
 _FIXED = ("numbers", "fragment", "group", "parent", "structure", "cell", "pbc")
 

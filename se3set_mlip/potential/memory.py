@@ -26,7 +26,7 @@ from se3set_mlip.potential.staged import with_leaves
 GRAPH_FACTOR = 2.5
 GIB = 2**30
 FAST_GRAPH_BYTES = 96 * 2**20
-"""On a processor parts with graphs of this size are the fastest, see ``benchmarks/speed``."""
+"""On a processor parts with graphs of about this size are fastest, by trial of both networks."""
 PARTS_AT_ONCE = 3.0
 """Up to this many parts are faster at once: parts compute all stages but one twice."""
 FREE_FRACTION = 0.8

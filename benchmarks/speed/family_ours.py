@@ -3,7 +3,7 @@
 =============  ====================================================================================
 ``eager``      the module as it is
 ``scripted``   exported to TorchScript, and loaded as a user loads it
-``compiled``   compiled by ``torch.compile``
+``compiled``   ``Potential.compiled``, by ``torch.compile``
 ``bounded``    the module as it is, in parts that keep a memory ceiling
 =============  ====================================================================================
 
@@ -64,17 +64,16 @@ class OurSubject:
                 path = export_generic(self._made, Path(folder) / "model.pt")
                 self._run = load(path, device=device)
         elif route == "compiled":
-            network = torch.compile(self._run.module.network, dynamic=True)
-            self._run.module.network = network
+            self._run = self._run.compiled()
         self._batch: Any = None
 
     def prepare(self, structure: Structure) -> None:
-        """Take another structure; its fragments are found once."""
+        """Take another structure; its fragments are found once, weights are frozen as in a file."""
         self._structure = structure
         self._fragments = self._fragment(structure)
         self._cache = CandidateCache()
         self._system = self._systems([structure.positions])
-        self._run.module.eval()
+        self._run.module.eval().requires_grad_(False)
 
     def energy_forces(self, positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return energy and forces; candidates are kept as engines keep them."""
@@ -84,7 +83,7 @@ class OurSubject:
 
     def prepare_training(self, copies: Sequence[NDArray[np.float64]]) -> None:
         """Make a batch; its hypergraph is part of every step, as in training."""
-        self._run.module.train()
+        self._run.module.train().requires_grad_(True)
         self._batch = self._systems(copies)
 
     def training_step(self) -> None:

@@ -99,6 +99,10 @@ POINTS: dict[str, Point] = {
         "densities to l = 3, no network of the fragments",
         {**channels(32, degrees="0123"), "fragment_update": False},
     ),
+    "c16_noupdate_density3": density(
+        "16 channels, densities to l = 3, no network of the fragments",
+        {**channels(16, degrees="0123"), "fragment_update": False},
+    ),
     "c32_noupdate_features0": density(
         "features: scalars only, no network of the fragments",
         {**channels(32, features="0"), "fragment_update": False},

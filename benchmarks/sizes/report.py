@@ -41,6 +41,21 @@ def read_rows() -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["cost"]["aspirin"]["ratio"])
 
 
+def timed_only() -> list[str]:
+    """Return lines of the table for points that were timed but not trained, cheapest first."""
+    costs = {
+        name: json.loads((COST / f"{name}.json").read_text(encoding="utf-8"))["systems"]
+        for name in POINTS
+        if (COST / f"{name}.json").exists() and not (ACCURACY / f"{name}.json").exists()
+    }
+    return [
+        f"| `{name}` | {POINTS[name].about} | | not trained | | | {cost['aspirin']['ratio']:.2f} "
+        f"| {cost['Ac-Ala3-NHMe']['ratio']:.2f} | {cost['aspirin']['energy_gflop']:.3f} "
+        f"| {cost['aspirin']['forces_operations']} |"
+        for name, cost in sorted(costs.items(), key=lambda item: item[1]["aspirin"]["ratio"])
+    ]
+
+
 def force_error(row: dict[str, Any]) -> float:
     """Return the force error of the best checkpoint in meV/Å."""
     return float(row["best"]["force_rmse_mev_per_angstrom"])
@@ -59,10 +74,7 @@ def front(rows: list[dict[str, Any]], molecule: str) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the table of all points."""
     fronts = {molecule: [row["name"] for row in front(rows, molecule)] for molecule in SHOWN}
-    lines = [
-        HEADER,
-        "|" + 10 * "---|",
-    ]
+    lines = [HEADER, "|" + 10 * "---|"]
     for row in rows:
         times = [
             f"{'**' if row['name'] in fronts[m] else ''}{row['cost'][m]['ratio']:.2f}"
@@ -76,7 +88,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| {' | '.join(times)} "
             f"| {counted['energy_gflop']:.3f} | {counted['forces_operations']} |"
         )
-    return "\n".join(lines)
+    return "\n".join(lines + timed_only())
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:

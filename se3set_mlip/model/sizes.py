@@ -1,9 +1,11 @@
 """Named sizes: a word becomes the settings of a network.
 
 =============  =====================================================================================
-``small``      Dynamics on a processor: the cheapest network that is still accurate.
-``medium``     More accurate at two to three times the cost of ``small``.
-``large``      The best accuracy here, for few atoms or for a graphics card.
+``small``      Dynamics on a processor: of the networks that were trained in docs/sizes.md the most
+               accurate, and fast enough.
+``medium``     Wider and one layer deeper: two to three times the cost of ``small``.
+``large``      Wider still, four to six times the cost of ``small``: for a graphics card, or for few
+               atoms.
 ``published``  The attention network at the size of arXiv 2405.16511, 6.3 million parameters: for
                comparison. Its envelope has a jump in the second derivative, so it goes with
                ``membership: hard``, and not with dynamics.
@@ -21,13 +23,16 @@ from se3set_mlip.errors import ConfigError
 from se3set_mlip.model.config import ModelConfig
 
 
-def _density(channels: int) -> ModelConfig:
-    """Return the density interaction with this many channels; its elements are to be replaced."""
+def _density(channels: int, *, layers: int) -> ModelConfig:
+    """Return the density interaction at a size; its elements are to be replaced."""
     return ModelConfig(
         elements=(1,),
         interaction="density",
         irreps=f"{channels}x0e+{channels}x1o",
-        irreps_density=f"{channels}x0e+{channels}x1o+{channels}x2e",
+        irreps_density=f"{channels}x0e+{channels}x1o+{channels}x2e+{channels}x3o",
+        fragment_update=False,
+        lmax=3,
+        n_layers=layers,
         radial_range_angstrom=6.0,
         average_sources=3.0,
         average_incidences=4.0,
@@ -35,9 +40,9 @@ def _density(channels: int) -> ModelConfig:
 
 
 _SIZES = {
-    "small": _density(32),
-    "medium": _density(64),
-    "large": _density(128),
+    "small": _density(32, layers=2),
+    "medium": _density(64, layers=3),
+    "large": _density(128, layers=3),
     "published": ModelConfig(
         elements=(1,),
         irreps="128x0e+64x1o+32x2e",

@@ -1,10 +1,12 @@
 """A named size is a way to write settings down; it leaves no trace in what is stored."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from se3set_mlip.configuration import config_from_dict
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.hypergraph.build import HypergraphConfig
 from se3set_mlip.model.config import ModelConfig
@@ -111,3 +113,10 @@ def test_a_checkpoint_stores_settings_and_no_name(tmp_path):
     assert "small" not in json.dumps(stored)
     assert stored["irreps"] == config.model.irreps
     assert load_checkpoint(path).config == config
+
+
+def test_small_is_the_point_that_was_measured():
+    results = Path(__file__).parents[2] / "benchmarks" / "sizes" / "results" / "accuracy"
+    row = json.loads((results / "c32_noupdate_density3.json").read_text(encoding="utf-8"))
+    measured = config_from_dict(ModelConfig, row["model"])
+    assert named_config("small", elements=measured.elements) == measured

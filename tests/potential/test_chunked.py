@@ -141,6 +141,24 @@ def test_stress_alone(interaction):
     assert torch.allclose(found.stress, expected, rtol=0.0, atol=1e-10)
 
 
+@pytest.mark.usefixtures("tiny_parts")
+def test_parts_without_pairs(monkeypatch):
+    """Lone ions far from each other and from a water: most parts have nothing to gather."""
+    monkeypatch.setattr(memory, "FAST_GRAPH_BYTES", 2e4)
+    potential = make_potential("density", "implicit_md22")
+    topology = s3.Topology((8,) * 21 + (1, 1), ((20, 21), (20, 22)), (1, 1), (-2,) * 20 + (0,) * 3)
+    ions = np.arange(20)[:, None] * np.array([[20.0, 0.0, 0.0]])
+    water = np.array([[-20.0, 0.0, 0.0], [-20.9, 0.3, 0.0], [-19.2, 0.3, 0.4]])
+    positions = np.concatenate([ions, water])
+    fragmentation = potential.fragment(topology, positions)
+    system = potential.system(topology.numbers, positions, fragmentation)
+    found, expected = potential.compute(system), potential.module(system, True, False)
+    assert potential._chunked.n_parts > 10
+    assert torch.allclose(found.energy, expected.energy, rtol=1e-13, atol=1e-10)
+    assert torch.allclose(found.forces, expected.forces, rtol=0.0, atol=1e-10)
+    assert expected.forces[20:].abs().max() > 1e-3
+
+
 def test_a_ceiling_makes_parts(potential):
     system = systems(potential)["batch"]
     expected = potential.compute(system)

@@ -99,6 +99,10 @@ POINTS: dict[str, Point] = {
         "densities to l = 3, no network of the fragments",
         {**channels(32, degrees="0123"), "fragment_update": False},
     ),
+    "c32_noupdate_layers3_density3": density(
+        "3 layers, densities to l = 3, no network of the fragments",
+        {**channels(32, degrees="0123"), "n_layers": 3, "fragment_update": False},
+    ),
     "c16_noupdate_density3": density(
         "16 channels, densities to l = 3, no network of the fragments",
         {**channels(16, degrees="0123"), "fragment_update": False},

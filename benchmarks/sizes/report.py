@@ -111,11 +111,11 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             faces = [colour if is_full else "none" for is_full in full]
             panel.scatter(x, y, edgecolors=colour, facecolors=faces)
             panel.scatter([], [], color=colour, label=interaction)
-            for row, xx, yy in zip(mine, x, y, strict=True):
+            for k, (row, xx, yy) in enumerate(zip(mine, x, y, strict=True)):
                 panel.annotate(
                     row["name"],
                     (xx, yy),
-                    xytext=(4, 4),
+                    xytext=(4, 4 - 15 * (k % 2)),
                     textcoords="offset points",
                     fontsize=7,
                 )

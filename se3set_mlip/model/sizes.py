@@ -4,7 +4,7 @@
 ``small``      Dynamics on a processor: of the networks that were trained in docs/sizes.md the most
                accurate, and fast enough.
 ``medium``     Wider and one layer deeper: two to three times the cost of ``small``.
-``large``      Wider still, four to six times the cost of ``small``: for a graphics card, or for few
+``large``      Wider still, five to six times the cost of ``small``: for a graphics card, or for few
                atoms.
 ``published``  The attention network at the size of arXiv 2405.16511, 6.3 million parameters: for
                comparison. Its envelope has a jump in the second derivative, so it goes with

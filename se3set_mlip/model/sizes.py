@@ -1,8 +1,7 @@
 """Named sizes: a word becomes the settings of a network.
 
 =============  =====================================================================================
-``small``      Dynamics on a processor: of the networks that were trained in docs/sizes.md the most
-               accurate, and fast enough.
+``small``      Dynamics on a processor: where accuracy against cost levels off in docs/sizes.md.
 ``medium``     Wider and one layer deeper: two to three times the cost of ``small``.
 ``large``      Wider still, five to six times the cost of ``small``: for a graphics card, or for few
                atoms.

@@ -78,7 +78,8 @@ class ChannelProduct(torch.nn.Module):
         outer = (first.unsqueeze(2) * second.unsqueeze(1)).reshape(n, size * size, mul)
         out: list[torch.Tensor] = []
         for k, rows in enumerate(torch.matmul(self.table, outer).split(self.rows, dim=1)):
-            out.append(rows.reshape(n, self.dims[k], -1))
+            n_channels = self.rows[k] // self.dims[k] * mul
+            out.append(rows.reshape(n, self.dims[k], n_channels))
         return out
 
 

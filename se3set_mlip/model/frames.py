@@ -66,8 +66,9 @@ class EdgeFrames(torch.nn.Module):
         start = 0
         for degree in range(2, self.lmax + 1):
             last = matrices[degree - 2]
-            pairs = rotation.reshape(n, 9, 1) * last.reshape(n, 1, -1)
-            size, dim = 9 * (2 * degree - 1) * (2 * degree - 1), 2 * degree + 1
+            entries, dim = (2 * degree - 1) * (2 * degree - 1), 2 * degree + 1
+            pairs = rotation.reshape(n, 9, 1) * last.reshape(n, 1, entries)
+            size = 9 * entries
             table = self.table[start : start + size * dim * dim].view(size, dim * dim)
             start += size * dim * dim
             matrices.append(torch.matmul(pairs.reshape(n, size), table).view(n, dim, dim))

@@ -227,8 +227,9 @@ class FeatureProduct(torch.nn.Module):
         products: list[torch.Tensor] = []
         for i, parts in enumerate(mixed):
             first = x[i]
-            outer = first.unsqueeze(2) * torch.cat(parts, dim=1).unsqueeze(1)
-            outer = outer.reshape(n, -1, first.shape[2])
+            second = torch.cat(parts, dim=1)
+            outer = first.unsqueeze(2) * second.unsqueeze(1)
+            outer = outer.reshape(n, first.shape[1] * second.shape[1], first.shape[2])
             if not self.plain[i]:
                 outer = torch.matmul(tables[i].view(-1, outer.shape[1]), outer)
             products += outer.split(self.rows[i], dim=1)

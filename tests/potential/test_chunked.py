@@ -142,10 +142,11 @@ def test_stress_alone(interaction):
 
 
 @pytest.mark.usefixtures("tiny_parts")
-def test_parts_without_pairs(monkeypatch):
+@pytest.mark.parametrize("interaction", ["density", "attention"])
+def test_parts_without_pairs(monkeypatch, interaction):
     """Lone ions far from each other and from a water: most parts have nothing to gather."""
     monkeypatch.setattr(memory, "FAST_GRAPH_BYTES", 2e4)
-    potential = make_potential("density", "implicit_md22")
+    potential = make_potential(interaction, "implicit_md22")
     topology = s3.Topology((8,) * 21 + (1, 1), ((20, 21), (20, 22)), (1, 1), (-2,) * 20 + (0,) * 3)
     ions = np.arange(20)[:, None] * np.array([[20.0, 0.0, 0.0]])
     water = np.array([[-20.0, 0.0, 0.0], [-20.9, 0.3, 0.0], [-19.2, 0.3, 0.4]])

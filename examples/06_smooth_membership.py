@@ -25,7 +25,9 @@ parser.add_argument("--output", default="06_smooth_membership.png")
 arguments = parser.parse_args()
 
 torch.manual_seed(1)
-model = ModelConfig(elements=(1, 6, 8), irreps="16x0e+8x1o+4x2e", n_layers=1)
+model = ModelConfig(
+    elements=(1, 6, 8), interaction="attention", irreps="16x0e+8x1o+4x2e", n_layers=1
+)
 smooth = PotentialConfig(model=model, hypergraph=HypergraphConfig(membership="smooth"))
 hard = replace(smooth, hypergraph=HypergraphConfig(membership="hard"))
 module = PotentialModule(smooth)

@@ -38,6 +38,7 @@ def tiny_potential() -> Potential:
     config = PotentialConfig(
         model=ModelConfig(
             elements=(1, 6, 8),
+            interaction="attention",
             irreps="8x0e+4x1o",
             irreps_final="8x0e",
             irreps_head="4x0e+2x1o",

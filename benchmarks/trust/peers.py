@@ -141,6 +141,7 @@ def random_potential(*, published: bool, seed: int = 0) -> Potential:
     config = PotentialConfig(
         model=ModelConfig(
             elements=ELEMENTS,
+            interaction="attention",
             irreps="8x0e+4x1o+2x2e",
             irreps_final="8x0e",
             irreps_head="4x0e+2x1o+1x2e",

@@ -64,7 +64,7 @@ class ModelConfig:
     """
 
     elements: tuple[int, ...]
-    interaction: str = "attention"
+    interaction: str = "density"
     irreps: str = "32x0e+16x1o+8x2e"
     irreps_density: str = "32x0e+32x1o+32x2e"
     fragment_update: bool = True

@@ -105,6 +105,7 @@ def published_config(settings: Mapping[str, Any], statistics: Mapping[str, Any])
     harmonics = str(settings["irreps_sh"])
     return ModelConfig(
         elements=tuple(statistics["atom_types"]),
+        interaction="attention",
         irreps=settings["irreps_node_embedding"],
         irreps_final=settings["irreps_node_feature"],
         irreps_head=settings["irreps_head"],

@@ -44,6 +44,7 @@ _SIZES = {
     "large": _density(128, layers=3),
     "published": ModelConfig(
         elements=(1,),
+        interaction="attention",
         irreps="128x0e+64x1o+32x2e",
         irreps_final="512x0e",
         irreps_head="32x0e+16x1o+8x2e",

@@ -10,10 +10,14 @@ from typing import Any
 import torch
 from typing_extensions import Self
 
+from se3set_mlip.potential.allocator import keep_freed_memory
+
 
 @contextmanager
 def run_settings(*, threads: int | None, seed: int, device: str) -> Iterator[None]:
     """Seed torch and set its threads for the duration of a ``with`` block."""
+    if device == "cpu":
+        keep_freed_memory()
     before = torch.get_num_threads()
     cuda = range(torch.cuda.device_count()) if device.startswith("cuda") else ()
     with torch.random.fork_rng(devices=list(cuda)):

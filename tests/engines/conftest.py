@@ -71,6 +71,7 @@ def make_potential(overlap: str, dtype: torch.dtype = torch.float64) -> Potentia
         fragmentation=PRESETS[PRESET_OF_OVERLAP[overlap]],
         model=ModelConfig(
             elements=(1, 6, 8),
+            interaction="attention",
             irreps="8x0e+4x1o",
             irreps_final="8x0e",
             irreps_head="4x0e+2x1o",

@@ -17,9 +17,10 @@ from se3set_mlip.model.tensor_product import EdgeCoupling, Path
 N_ATOMS, N_INCIDENCES, N_PAIRS = 6, 14, 40
 
 CONFIGS = {
-    "default": ModelConfig(elements=(1, 6, 8)),
+    "default": ModelConfig(elements=(1, 6, 8), interaction="attention"),
     "published": ModelConfig(
         elements=(1, 6, 8),
+        interaction="attention",
         irreps="8x0e+4x1o+2x2e",
         irreps_final="16x0e",
         irreps_head="2x0e+1x1o+1x2e",
@@ -30,6 +31,7 @@ CONFIGS = {
     ),
     "vectors": ModelConfig(
         elements=(1, 6, 8),
+        interaction="attention",
         irreps="8x0e+4x1o",
         irreps_head="2x0e+1x1o",
         irreps_hidden="8x0e+4x1o",
@@ -37,13 +39,19 @@ CONFIGS = {
     ),
     "high degrees": ModelConfig(
         elements=(1, 6, 8),
+        interaction="attention",
         irreps="6x0e+4x1o+3x2e+2x3o",
         irreps_head="2x0e+1x1o+1x2e+1x3o",
         irreps_hidden="6x0e+3x1o+3x2e+2x3o",
         lmax=3,
     ),
     "scalars": ModelConfig(
-        elements=(1, 6, 8), irreps="8x0e", irreps_head="4x0e", irreps_hidden="8x0e", lmax=0
+        elements=(1, 6, 8),
+        interaction="attention",
+        irreps="8x0e",
+        irreps_head="4x0e",
+        irreps_hidden="8x0e",
+        lmax=0,
     ),
 }
 

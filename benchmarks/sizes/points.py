@@ -126,6 +126,10 @@ POINTS: dict[str, Point] = {
         "64 channels, 3 layers, densities to l = 3, no network of the fragments",
         {**channels(64, degrees="0123"), "n_layers": 3, "fragment_update": False},
     ),
+    "c128_noupdate_density3": density(
+        "128 channels, densities to l = 3, no network of the fragments",
+        {**channels(128, degrees="0123"), "fragment_update": False},
+    ),
     "c128_noupdate_layers3_density3": density(
         "128 channels, 3 layers, densities to l = 3, no network of the fragments",
         {**channels(128, degrees="0123"), "n_layers": 3, "fragment_update": False},

@@ -1,0 +1,41 @@
+"""Print the table of the experiments, best forces first.
+
+    python benchmarks/recipe/report.py
+"""
+
+import json
+from typing import Any
+
+from changes import CHANGES, REFERENCE, RESULTS
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return what is finished, by force error."""
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (RESULTS / f"{name}.json" for name in CHANGES)
+        if path.exists()
+    ]
+    return sorted(found, key=lambda row: row["force_rmse_mev_per_angstrom"])
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return a Markdown table; cost is the time of the processor over that of the reference."""
+    costs = {row["name"]: row["cpu_time_s"] for row in found}
+    lines = [
+        "| experiment | change | force RMSE, meV/Å | energy RMSE, meV | force RMSE in training | cost |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        cost, unit = row["cpu_time_s"], costs.get(REFERENCE)
+        shown = f"{cost / unit:.2f}" if cost and unit else ""
+        lines.append(
+            f"| `{row['name']}` | {row['about']} | {row['force_rmse_mev_per_angstrom']:.1f} "
+            f"| {row['energy_rmse_mev']:.1f} "
+            f"| {row['training_force_rmse_mev_per_angstrom']:.1f} | {shown} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(rows()))

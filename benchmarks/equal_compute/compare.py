@@ -110,7 +110,9 @@ def run(names: list[str], minutes: float, folder: Path, seed: int) -> None:
 def curve_of_ours(folder: Path) -> list[tuple[float, float, float]]:
     """Return (minutes, energy RMSE in meV, force RMSE in meV/Å) of each validation."""
     with (folder / "run" / "log.csv").open(encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["validation_force_rmse_mev_per_angstrom"]]
+        rows = [
+            row for row in csv.DictReader(stream) if row["validation_force_rmse_mev_per_angstrom"]
+        ]
     return [
         (
             float(row["wall_time_s"]) / 60.0,

@@ -1,6 +1,6 @@
 """Print the table of the experiments, best forces first.
 
-    python benchmarks/recipe/report.py
+python benchmarks/recipe/report.py
 """
 
 import json

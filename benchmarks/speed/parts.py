@@ -35,27 +35,32 @@ def shares_of_parts(module: PotentialModule, systems: Sequence[System]) -> dict[
     systems
         Geometries of one structure, one for each call.
     """
-    hypergraph = module.builder(systems[0])
-    rows = {
-        "pairs": hypergraph.pair_source.shape[0],
-        "incidences": hypergraph.incidence_atom.shape[0],
-        "atoms": hypergraph.numbers.shape[0],
-    }
     times = [_times(module, system) for system in (systems[0], *systems)][1:]
     share = statistics.median(one.weighing / one.evaluation for one in times)
     built = [_cut_off(module.builder(system)) for system in systems[:PROFILED_CALLS]]
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiled:
-        for one in built:
+    seen: dict[str, float] = {}
+    for one in built:  # each has rows of its own
+        with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiled:
             _network(module, one)
-    seen = split_by_rows(profiled.events(), rows)
+        for part, time_ in split_by_rows(profiled.events(), rows_of(one)).items():
+            seen[part] = seen.get(part, 0.0) + time_
     total = sum(seen.values())
     shares = {"hypergraph": share}
     shares |= {part: (1.0 - share) * time_ / total for part, time_ in seen.items()}
     return {
         "seconds": statistics.median(one.evaluation for one in times),
         "search_seconds": statistics.median(one.search for one in times),
-        "rows": rows,
+        "rows": rows_of(built[0]),
         "shares": shares,
+    }
+
+
+def rows_of(hypergraph: Hypergraph) -> dict[str, int]:
+    """Return how many rows there are of each kind, the most numerous first."""
+    return {
+        "pairs": hypergraph.pair_source.shape[0],
+        "incidences": hypergraph.incidence_atom.shape[0],
+        "atoms": hypergraph.numbers.shape[0],
     }
 
 

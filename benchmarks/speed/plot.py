@@ -1,4 +1,10 @@
-"""Results -> a picture: molecules as bars, water against size, parts, and first calls."""
+"""Results -> a picture: molecules as bars, water against size, parts, and first calls.
+
+python benchmarks/speed/plot.py RESULTS.json PICTURE.png
+"""
+
+import json
+import sys
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,10 +40,14 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         return
     names = list(dict.fromkeys(row["subject"] for rows, _ in panels for row in rows))
     colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(names)}
+    columns = min(2, len(panels))
+    n_rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(5.5 * len(panels), 4.5), layout="constrained", squeeze=False
+        n_rows, columns, figsize=(8.5 * columns, 4.8 * n_rows), layout="constrained", squeeze=False
     )
-    for axis, (rows, panel) in zip(axes[0], panels, strict=True):
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (rows, panel) in zip(axes.flat, panels, strict=False):
         panel(axis, rows, colours)
     figure.suptitle(f"{result['hardware']['processor']}, {result['threads']} thread(s)", fontsize=9)
     figure.savefig(path, dpi=110)
@@ -58,10 +68,10 @@ def _bars(axis: Axes, rows: list[dict[str, Any]], colours: Mapping[str, Any]) ->
             label=subject,
             color=colours[subject],
         )
-    axis.set_xticks(range(len(systems)), systems, fontsize=7)
+    axis.set_xticks(range(len(systems)), systems, fontsize=9)
     axis.set_yscale("log")
     axis.set_ylabel("energy and forces (ms)")
-    axis.legend(fontsize=6)
+    _legend(axis)
 
 
 def _lines(axis: Axes, rows: list[dict[str, Any]], colours: Mapping[str, Any]) -> None:
@@ -75,7 +85,7 @@ def _lines(axis: Axes, rows: list[dict[str, Any]], colours: Mapping[str, Any]) -
     axis.set_yscale("log")
     axis.set_xlabel("atoms of water")
     axis.set_ylabel("energy and forces (µs per atom)")
-    axis.legend(fontsize=6)
+    _legend(axis)
 
 
 def _parts(axis: Axes, rows: list[dict[str, Any]], colours: Mapping[str, Any]) -> None:
@@ -88,9 +98,9 @@ def _parts(axis: Axes, rows: list[dict[str, Any]], colours: Mapping[str, Any]) -
         axis.barh(labels, shares, left=start, label=kind, color=COLOURS[2 * k])
         start = [a + b for a, b in zip(start, shares, strict=True)]
     axis.invert_yaxis()
-    axis.tick_params(axis="y", labelsize=6)
+    axis.tick_params(axis="y", labelsize=7)
     axis.set_xlabel("share of time (%)")
-    axis.legend(fontsize=6)
+    _legend(axis)
 
 
 def _first_calls(axis: Axes, rows: list[dict[str, Any]], colours: Mapping[str, Any]) -> None:
@@ -104,4 +114,13 @@ def _first_calls(axis: Axes, rows: list[dict[str, Any]], colours: Mapping[str, A
     axis.set_yscale("log")
     axis.set_xlabel("call")
     axis.set_ylabel("latency (ms)")
-    axis.legend(fontsize=6)
+    _legend(axis)
+
+
+def _legend(axis: Axes) -> None:
+    """Name the colours beside the panel, where they hide nothing."""
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+
+
+if __name__ == "__main__":
+    draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))

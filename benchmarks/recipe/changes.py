@@ -1,7 +1,7 @@
 """The reference recipe, and what each experiment changes of it.
 
-Data only: ``run.py`` trains, ``report.py`` shows. Every experiment differs from the reference in the
-keys it names; a dot leads into a section. The training files and the seeds are equal for all.
+Data only: ``run.py`` trains, ``report.py`` shows. Every experiment differs from the reference in
+the keys it names; a dot leads into a section. The training files and the seeds are equal for all.
 """
 
 from pathlib import Path

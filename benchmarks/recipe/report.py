@@ -23,7 +23,7 @@ def table(found: list[dict[str, Any]]) -> str:
     """Return a Markdown table; cost is the time of the processor over that of the reference."""
     costs = {row["name"]: row["cpu_time_s"] for row in found}
     lines = [
-        "| experiment | change | force RMSE, meV/Å | energy RMSE, meV | force RMSE in training | cost |",
+        "| experiment | change | force RMSE, meV/Å | energy RMSE, meV | in training | cost |",
         "|---|---|---|---|---|---|",
     ]
     for row in found:

@@ -4,8 +4,8 @@
 
 ``FOLDER`` holds ``rmd17_MOLECULE_train_01.npz`` and ``rmd17_MOLECULE_test_01.npz`` as packed in
 https://github.com/andersx/rmd17-npz: split 01 of Christensen and von Lilienfeld (arXiv 2007.09593,
-CC0), kcal/mol and Å, at PBE/def2-SVP. The 1,000 structures to train on hold those of validation: the
-last 50.
+CC0), kcal/mol and Å, at PBE/def2-SVP. The 1,000 structures to train on hold those of
+validation: the last 50.
 """
 
 import argparse

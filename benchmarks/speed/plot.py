@@ -1,11 +1,10 @@
 """Results -> a picture: molecules as bars, water against size, parts, and first calls.
 
-python benchmarks/speed/plot.py RESULTS.json PICTURE.png
+python benchmarks/speed/plot.py RESULTS.json... PICTURE.png
 """
 
 import json
 import sys
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -123,4 +122,7 @@ def _legend(axis: Axes) -> None:
 
 
 if __name__ == "__main__":
-    draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
+    *sources, picture = (Path(argument) for argument in sys.argv[1:])
+    results = [json.loads(source.read_text(encoding="utf-8")) for source in sources]
+    lists = ("timings", "parts", "first_calls")
+    draw({**results[0], **{key: sum((r[key] for r in results), []) for key in lists}}, picture)

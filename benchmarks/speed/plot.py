@@ -125,4 +125,6 @@ if __name__ == "__main__":
     *sources, picture = (Path(argument) for argument in sys.argv[1:])
     results = [json.loads(source.read_text(encoding="utf-8")) for source in sources]
     lists = ("timings", "parts", "first_calls")
-    draw({**results[0], **{key: sum((r[key] for r in results), []) for key in lists}}, picture)
+    draw(
+        {**results[0], **{key: [row for r in results for row in r[key]] for key in lists}}, picture
+    )

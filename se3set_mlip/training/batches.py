@@ -1,10 +1,6 @@
-"""Frames become samples (tensors, made once), and samples become batches.
+"""Frames become samples (tensors, made once), and samples become batches."""
 
-The order of an epoch depends on the seed and the epoch's number alone, so that a resumed run needs
-nothing but its position to see the same batches.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -152,21 +148,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
             [sample.system.numbers.shape[0] for sample in samples], dtype=torch.float64
         ),
     )
-
-
-def epoch_order(n_samples: int, *, seed: int, epoch: int) -> list[int]:
-    """Return the order of the samples in an epoch: a permutation given by seed and epoch."""
-    order: list[int] = np.random.default_rng([seed, epoch]).permutation(n_samples).tolist()
-    return order
-
-
-def epoch_batches(
-    samples: Sequence[Sample], batch_size: int, *, seed: int, epoch: int, start: int
-) -> Iterator[Batch]:
-    """Yield the batches of one training epoch from number ``start`` on; the last may be smaller."""
-    order = epoch_order(len(samples), seed=seed, epoch=epoch)
-    for first in range(start * batch_size, len(order), batch_size):
-        yield collate([samples[index] for index in order[first : first + batch_size]])
 
 
 def fixed_batches(samples: Sequence[Sample], batch_size: int) -> list[Batch]:

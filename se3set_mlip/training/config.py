@@ -11,6 +11,7 @@ from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.training.labels import LabelConfig
 
 DEFAULT_VALIDATION_FRACTION = 0.1
+DEFAULT_BATCH_SIZE = 8
 LOSS_KINDS = ("mse", "huber", "l2norm")
 DTYPES = ("float32", "float64")
 
@@ -159,8 +160,12 @@ class OptimizerConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
     amsgrad: bool = True
-    batch_size: int = 8
-    """Structures per step."""
+    batch_size: int | None = None
+    """Structures per step, 8 by default."""
+    batch_pairs: int | None = None
+    """Instead: fill each batch with structures up to this many pairs of the hypergraph (counted
+    once, at the given geometries), so that steps on small and on large molecules cost the same. A
+    structure with more pairs is a batch alone."""
     epochs: int | None = None
     """Passes through the training set; give this or ``max_steps``."""
     max_steps: int | None = None
@@ -180,7 +185,20 @@ class OptimizerConfig:
             (self.epochs, self.max_steps),
             "exactly one of the two",
         )
-        for name in ("learning_rate", "batch_size", "epochs", "max_steps", "gradient_clip_norm"):
+        _require(
+            self.batch_size is None or self.batch_pairs is None,
+            "optimizer.batch_size, optimizer.batch_pairs",
+            (self.batch_size, self.batch_pairs),
+            "one of the two at most",
+        )
+        for name in (
+            "learning_rate",
+            "batch_size",
+            "batch_pairs",
+            "epochs",
+            "max_steps",
+            "gradient_clip_norm",
+        ):
             value = getattr(self, name)
             _require(value is None or value > 0, f"optimizer.{name}", value, "a positive number")
         for name in ("weight_decay", "warmup_steps", "max_wall_time_minutes"):
@@ -190,6 +208,11 @@ class OptimizerConfig:
             value = getattr(self, name)
             _require(0.0 <= value <= 1.0, f"optimizer.{name}", value, "a number from 0 to 1")
         _require(self.ema_decay < 1.0, "optimizer.ema_decay", self.ema_decay, "less than 1")
+
+    @property
+    def structures_per_batch(self) -> int | None:
+        """Structures per step; None where batches are filled up to a number of pairs."""
+        return None if self.batch_pairs is not None else self.batch_size or DEFAULT_BATCH_SIZE
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from se3set_mlip.errors import ConfigError
-from se3set_mlip.training.batches import Batch, epoch_batches
+from se3set_mlip.training.batches import Batch, collate
 from se3set_mlip.training.config import TrainingConfig
 from se3set_mlip.training.loss import loss_weights
 from se3set_mlip.training.metrics import Metrics
@@ -142,14 +142,9 @@ def _optimise(run: Run, stop: StopRequest, *, echo: Callable[[str], None]) -> No
     started = time.perf_counter() - progress.elapsed_seconds
     with bar:
         while progress.step < run.n_steps and not stop.requested:
-            for batch in epoch_batches(
-                run.samples,
-                run.config.optimizer.batch_size,
-                seed=settings.seed,
-                epoch=progress.epoch,
-                start=progress.position,
-            ):
-                _step(run, batch, bar)
+            batches = run.plan.epoch(progress.epoch)
+            for batch in batches[progress.position :]:
+                _step(run, collate([run.samples[index] for index in batch]), bar)
                 progress.elapsed_seconds = time.perf_counter() - started
                 if stop.requested or progress.elapsed_seconds > limit:
                     break
@@ -158,7 +153,7 @@ def _optimise(run: Run, stop: StopRequest, *, echo: Callable[[str], None]) -> No
                 every = settings.checkpoint_every_steps
                 if every is not None and progress.step % every == 0:
                     run.save()
-            if progress.position == run.epoch_length or progress.step >= run.n_steps:
+            if progress.position == len(batches) or progress.step >= run.n_steps:
                 end_epoch(run)
             if progress.elapsed_seconds > limit and progress.step < run.n_steps:
                 echo(f"wall-time limit reached at step {progress.step} of {run.n_steps}")

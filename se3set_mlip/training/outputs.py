@@ -93,6 +93,7 @@ def fingerprint(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
     for section, names in _FREE_TO_CHANGE.items():
         for name in names:
             values[section].pop(name)
+    values["optimizer"]["batch_size"] = config.optimizer.structures_per_batch
     values["data"]["sha256"] = [file.sha256 for file in data.files]
     return values
 

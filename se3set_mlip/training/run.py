@@ -1,6 +1,5 @@
 """What all parts of a training run share, made from a configuration and its data."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from se3set_mlip.training.batches import Batch, Sample, fixed_batches, make_samp
 from se3set_mlip.training.config import TrainingConfig
 from se3set_mlip.training.outputs import fingerprint
 from se3set_mlip.training.parts import TrainingData
+from se3set_mlip.training.plan import BatchPlan, plan_batches
 from se3set_mlip.training.schedule import MovingAverage
 from se3set_mlip.training.setup import build_potential
 from se3set_mlip.training.state import Progress, save_state
@@ -31,8 +31,8 @@ class Run:
     samples: list[Sample]
     validation: list[Batch]
     fingerprint: dict[str, Any]
+    plan: BatchPlan
     n_steps: int
-    epoch_length: int
 
     def save(self) -> None:
         """Write the state."""
@@ -62,8 +62,19 @@ def prepare_run(
     validation = fixed_batches(
         make_samples(potential, data.validation), config.run.evaluation_batch_size
     )
-    epoch_length = math.ceil(len(samples) / settings.batch_size)
-    n_steps = settings.max_steps or (settings.epochs or 0) * epoch_length
+    plan = plan_batches(
+        potential,
+        samples,
+        structures=settings.structures_per_batch,
+        pairs=settings.batch_pairs,
+        seed=config.run.seed,
+    )
+    if settings.batch_pairs is not None:
+        echo(
+            f"{min(plan.costs)} to {max(plan.costs)} pairs per structure, {len(plan.epoch(0))} "
+            f"batches of at most {settings.batch_pairs} in the first epoch"
+        )
+    n_steps = settings.max_steps or plan.n_steps(settings.epochs or 0)
     return Run(
         config=config,
         folder=folder,
@@ -79,6 +90,6 @@ def prepare_run(
         samples=samples,
         validation=[batch.to(potential.device) for batch in validation],
         fingerprint=fingerprint(config, data),
+        plan=plan,
         n_steps=n_steps,
-        epoch_length=epoch_length,
     )

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from se3set_mlip.errors import DatasetError
-from se3set_mlip.training.batches import epoch_order
 from se3set_mlip.training.datasets import Frame, read_frames
 from se3set_mlip.training.labels import LabelConfig
 from se3set_mlip.training.parts import load_data
+from se3set_mlip.training.plan import epoch_order
 from se3set_mlip.training.split import draw_frames, split_frames
 
 

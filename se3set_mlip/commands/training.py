@@ -16,6 +16,7 @@ from se3set_mlip.commands.options import (
 )
 from se3set_mlip.export.loading import load
 from se3set_mlip.training import LabelConfig, evaluate_file, read_training_config, train
+from se3set_mlip.training.processes import speaks
 
 
 @click.command("train")
@@ -39,6 +40,9 @@ def train_command(
 
     Interrupt it at will, and continue with --resume. Exits with 3 if the wall-time limit of the
     configuration came before the end.
+
+    Several processes share every batch when torch's launcher starts them, on CPUs or a GPU each:
+    torchrun --nproc-per-node 2 -m se3set_mlip train CONFIG
     """
     settings = read_training_config(config)
     given = {"output_dir": output_dir, "seed": seed, "device": device}
@@ -47,12 +51,15 @@ def train_command(
     try:
         result = train(settings, resume=resume)
     except KeyboardInterrupt as stop:
-        click.echo(str(stop) or "stopped", err=True)
+        if speaks():
+            click.echo(str(stop) or "stopped", err=True)
         raise click.Abort from stop
-    click.echo(f"best model: {result.best_model}")
-    click.echo(f"report: {result.report}")
+    if speaks():
+        click.echo(f"best model: {result.best_model}")
+        click.echo(f"report: {result.report}")
     if not result.finished:
-        click.echo("the wall-time limit came first; continue with --resume")
+        if speaks():
+            click.echo("the wall-time limit came first; continue with --resume")
         context.exit(3)
 
 

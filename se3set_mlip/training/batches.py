@@ -63,6 +63,32 @@ class Batch(NamedTuple):
         )
 
 
+class LabelCounts(NamedTuple):
+    """Over how many labels the loss of a batch is an average."""
+
+    energy: int
+    """Structures with an energy."""
+    forces: int
+    """Atoms with forces."""
+    stress: int
+    """Structures with a stress."""
+
+
+class Share(NamedTuple):
+    """What one process computes of a batch; all of it where there is only one process."""
+
+    batch: Batch | None
+    """None where the batch has fewer structures than there are processes."""
+    names: tuple[str, ...]
+    """Of the whole batch."""
+    counts: LabelCounts
+    """Of the whole batch."""
+
+    def to(self, device: torch.device) -> "Share":
+        """Return the share with its tensors on ``device``."""
+        return self if self.batch is None else self._replace(batch=self.batch.to(device))
+
+
 def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
     """Return the labels of one structure as tensors on the CPU."""
     n_atoms = len(frame.atoms)
@@ -147,6 +173,24 @@ def collate(samples: Sequence[Sample]) -> Batch:
         n_atoms=torch.tensor(
             [sample.system.numbers.shape[0] for sample in samples], dtype=torch.float64
         ),
+    )
+
+
+def count_labels(labels: Sequence[Labels]) -> LabelCounts:
+    """Return the numbers of labels of several structures or batches."""
+    return LabelCounts(
+        energy=sum(int(each.has_energy.sum()) for each in labels),
+        forces=sum(int(each.has_forces.sum()) for each in labels),
+        stress=sum(int(each.has_stress.sum()) for each in labels),
+    )
+
+
+def make_share(whole: Sequence[Sample], own: Sequence[Sample]) -> Share:
+    """Return the share of a process that computes ``own`` of the batch ``whole``."""
+    return Share(
+        batch=collate(own) if own else None,
+        names=tuple(sample.name for sample in whole),
+        counts=count_labels([sample.labels for sample in whole]),
     )
 
 

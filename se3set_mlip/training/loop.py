@@ -6,7 +6,8 @@ Each epoch:
 2. Errors of the averaged weights on the validation set; the best potential so far is saved.
 3. A row in the log, and the state.
 
-A run that is killed and continued takes the same steps, on a CPU to the last bit.
+A run that is killed and continued takes the same steps, on a CPU to the last bit. So do several
+processes (see :mod:`.processes`), to rounding: what decides whether to go on is agreed among them.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from se3set_mlip.errors import ConfigError
-from se3set_mlip.training.batches import Batch, collate
+from se3set_mlip.training.batches import Share, make_share
 from se3set_mlip.training.config import TrainingConfig
 from se3set_mlip.training.loss import loss_weights
 from se3set_mlip.training.metrics import Metrics
@@ -32,7 +33,9 @@ from se3set_mlip.training.outputs import (
     prepare_folder,
 )
 from se3set_mlip.training.parts import load_data
+from se3set_mlip.training.plan import shares
 from se3set_mlip.training.plots import require_matplotlib
+from se3set_mlip.training.processes import Processes, device_of_process, run_processes
 from se3set_mlip.training.run import Run, prepare_run
 from se3set_mlip.training.schedule import learning_rate_factor
 from se3set_mlip.training.session import StopRequest, run_settings
@@ -67,7 +70,7 @@ def train(
     resume
         Continue the run in ``config.run.output_dir``.
     echo
-        Called with each line that the user should read.
+        Called with each line that the user should read, in the first process.
 
     Returns
     -------
@@ -87,10 +90,28 @@ def train(
     KeyboardInterrupt
         After an interrupt, with the state saved.
     """
-    settings = config.run
-    if settings.plots:
+    if config.run.plots:
         require_matplotlib()
-    folder = prepare_folder(config, resume=resume)
+    with run_processes() as processes:
+        return _train(config, processes, resume=resume, echo=echo if processes.first else _quiet)
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def _train(
+    config: TrainingConfig,
+    processes: Processes,
+    *,
+    resume: bool,
+    echo: Callable[[str], None],
+) -> TrainingResult:
+    """Train a potential in one of the processes of a run."""
+    device = device_of_process(config.run.device, processes)
+    folder = processes.from_first(lambda: prepare_folder(config, resume=resume))
+    settings = replace(config.run, device=device)
+    config = replace(config, run=settings)
     with run_settings(threads=settings.threads, seed=settings.seed, device=settings.device):
         state = read_state(folder) if resume and has_state(folder) else None
         if state is not None and state["progress"]["finished"]:
@@ -99,7 +120,7 @@ def train(
                 "nothing to continue; choose a new run.output_dir"
             )
         data = load_data(config, echo=echo)
-        run = prepare_run(config, folder, data, echo=echo)
+        run = prepare_run(config, folder, data, processes, echo=echo)
         if state is not None:
             check_fingerprint(json.loads(state["fingerprint"]), run.fingerprint)
             progress = restore_state(
@@ -113,8 +134,8 @@ def train(
         else:
             run.save()
         with StopRequest() as stop:
-            _optimise(run, stop, echo=echo)
-        if stop.requested:
+            stopped = _optimise(run, stop, echo=echo)
+        if stopped:
             raise KeyboardInterrupt(f"stopped; the state is in {folder}; continue with resume")
         metrics = finish(run, data, echo=echo)
     return TrainingResult(
@@ -127,41 +148,52 @@ def train(
     )
 
 
-def _optimise(run: Run, stop: StopRequest, *, echo: Callable[[str], None]) -> None:
-    """Take steps until the end, the wall-time limit, or an interrupt; save the state then."""
-    progress, settings = run.progress, run.config.run
+def _optimise(run: Run, stop: StopRequest, *, echo: Callable[[str], None]) -> bool:
+    """Take steps until the end, the wall-time limit, or an interrupt; save the state then.
+
+    Returns whether there was an interrupt, in any of the processes.
+    """
+    progress, settings, processes = run.progress, run.config.run, run.processes
     minutes = run.config.optimizer.max_wall_time_minutes
     limit = math.inf if minutes is None else 60.0 * minutes
     bar = tqdm(
         total=run.n_steps,
         initial=progress.step,
-        disable=not settings.progress,
+        disable=not (settings.progress and processes.first),
         unit="step",
         dynamic_ncols=True,
     )
     started = time.perf_counter() - progress.elapsed_seconds
+    late = stopped = False
     with bar:
-        while progress.step < run.n_steps and not stop.requested:
+        while progress.step < run.n_steps and not (late or stopped):
             batches = run.plan.epoch(progress.epoch)
             for batch in batches[progress.position :]:
-                _step(run, collate([run.samples[index] for index in batch]), bar)
+                _step(run, _share(run, batch), bar)
                 progress.elapsed_seconds = time.perf_counter() - started
-                if stop.requested or progress.elapsed_seconds > limit:
-                    break
-                if progress.step >= run.n_steps:
+                late, stopped = processes.any_of(progress.elapsed_seconds > limit, stop.requested)
+                if late or stopped or progress.step >= run.n_steps:
                     break
                 every = settings.checkpoint_every_steps
                 if every is not None and progress.step % every == 0:
                     run.save()
             if progress.position == len(batches) or progress.step >= run.n_steps:
                 end_epoch(run)
-            if progress.elapsed_seconds > limit and progress.step < run.n_steps:
-                echo(f"wall-time limit reached at step {progress.step} of {run.n_steps}")
-                break
+    if late and progress.step < run.n_steps:
+        echo(f"wall-time limit reached at step {progress.step} of {run.n_steps}")
     run.save()
+    # The others wait here for the first: their end would end it while it writes.
+    return processes.any_of(stop.requested)[0]
 
 
-def _step(run: Run, batch: Batch, bar: "tqdm[Any]") -> None:
+def _share(run: Run, batch: list[int]) -> Share:
+    """Return what this process computes of a batch."""
+    parts = shares(batch, run.plan.costs, n_shares=run.processes.size)
+    own = parts[run.processes.rank]
+    return make_share([run.samples[index] for index in batch], [run.samples[i] for i in own])
+
+
+def _step(run: Run, share: Share, bar: "tqdm[Any]") -> None:
     """Take one step and note it."""
     progress, settings = run.progress, run.config.optimizer
     factor = learning_rate_factor(
@@ -174,12 +206,13 @@ def _step(run: Run, batch: Batch, bar: "tqdm[Any]") -> None:
         group["lr"] = settings.learning_rate * factor
     result = training_step(
         run.potential.module,
-        batch.to(run.potential.device),
+        share.to(run.potential.device),
         optimizer=run.optimizer,
         loss=run.config.loss,
         weights=loss_weights(run.config.loss, step=progress.step, n_steps=run.n_steps),
         gradient_clip_norm=settings.gradient_clip_norm,
         step=progress.step,
+        processes=run.processes,
     )
     run.average.update(run.potential.module)
     progress.step += 1

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from se3set_mlip.potential.potential_module import PotentialOutput
-from se3set_mlip.training.batches import Batch
+from se3set_mlip.training.batches import Batch, LabelCounts, count_labels
 from se3set_mlip.training.config import LossConfig
 
 
@@ -33,12 +33,20 @@ def loss_weights(config: LossConfig, *, step: int, n_steps: int) -> LossWeights:
 
 
 def _masked_mean(
-    error: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, config: LossConfig
+    error: torch.Tensor,
+    mask: torch.Tensor,
+    weight: torch.Tensor,
+    config: LossConfig,
+    *,
+    count: int,
 ) -> torch.Tensor:
-    """Return the mean of weight times l over the labelled rows of ``error`` (n_rows, ...)."""
+    """Return the sum over labelled rows of weight times l, divided by the ``count`` of a batch.
+
+    ``error`` is (n_rows, ...); where it holds the whole batch this is the mean.
+    """
     rows = error.reshape(error.shape[0], -1)  # (n_rows, n_components)
     rows = torch.where(mask.unsqueeze(1), rows, torch.zeros_like(rows)).double()
-    n_labelled = mask.sum().clamp(min=1)
+    n_labelled = max(1, count)
     if config.kind == "l2norm":
         norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
         return (weight * norms).sum() / n_labelled
@@ -53,9 +61,14 @@ def _masked_mean(
 
 
 def compute_loss(
-    output: PotentialOutput, batch: Batch, config: LossConfig, weights: LossWeights
+    output: PotentialOutput,
+    batch: Batch,
+    config: LossConfig,
+    weights: LossWeights,
+    *,
+    counts: LabelCounts | None = None,
 ) -> torch.Tensor:
-    """Return the loss of a batch.
+    """Return the loss of a batch, or what a share of it adds to the loss.
 
     Parameters
     ----------
@@ -67,6 +80,9 @@ def compute_loss(
         The kind of loss.
     weights
         The weights that hold now.
+    counts
+        Labels of the whole batch, of which ``batch`` is a share; by default those of ``batch``. The
+        losses of all shares add up to that of the batch.
 
     Returns
     -------
@@ -74,16 +90,33 @@ def compute_loss(
         () float64.
     """
     labels = batch.labels
+    counts = count_labels([labels]) if counts is None else counts
     loss = torch.zeros((), dtype=torch.float64, device=output.energy.device)
     if weights.energy > 0.0:
         error = (output.energy - labels.energy) / batch.n_atoms
-        loss = loss + weights.energy * _masked_mean(error, labels.has_energy, labels.weight, config)
+        loss = loss + weights.energy * _masked_mean(
+            error,
+            labels.has_energy,
+            labels.weight,
+            config,
+            count=counts.energy,
+        )
     if weights.forces > 0.0:
         error = output.forces - labels.forces
         loss = loss + weights.forces * _masked_mean(
-            error, labels.has_forces, labels.weight[batch.system.structure], config
+            error,
+            labels.has_forces,
+            labels.weight[batch.system.structure],
+            config,
+            count=counts.forces,
         )
     if weights.stress > 0.0:
         error = output.stress - labels.stress
-        loss = loss + weights.stress * _masked_mean(error, labels.has_stress, labels.weight, config)
+        loss = loss + weights.stress * _masked_mean(
+            error,
+            labels.has_stress,
+            labels.weight,
+            config,
+            count=counts.stress,
+        )
     return loss

@@ -37,6 +37,18 @@ class Predictions:
     """(n_stresses, 3, 3, 2); eV/Å³."""
 
 
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Return predictions of several sets of structures as one."""
+    return Predictions(
+        names=tuple(name for part in parts for name in part.names),
+        energy=np.concatenate([part.energy for part in parts]),
+        n_atoms=np.concatenate([part.n_atoms for part in parts]),
+        forces=np.concatenate([part.forces for part in parts]),
+        numbers=np.concatenate([part.numbers for part in parts]),
+        stress=np.concatenate([part.stress for part in parts]),
+    )
+
+
 def predict(
     module: torch.nn.Module, batches: Sequence[Batch], *, device: torch.device
 ) -> Predictions:

@@ -13,6 +13,7 @@ from se3set_mlip.training.config import TrainingConfig
 from se3set_mlip.training.outputs import fingerprint
 from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.plan import BatchPlan, plan_batches
+from se3set_mlip.training.processes import Processes
 from se3set_mlip.training.schedule import MovingAverage
 from se3set_mlip.training.setup import build_potential
 from se3set_mlip.training.state import Progress, save_state
@@ -30,27 +31,36 @@ class Run:
     progress: Progress
     samples: list[Sample]
     validation: list[Batch]
+    """The share of this process."""
     fingerprint: dict[str, Any]
     plan: BatchPlan
+    processes: Processes
     n_steps: int
 
     def save(self) -> None:
-        """Write the state."""
-        save_state(
-            self.folder,
-            self.progress,
-            module=self.potential.module,
-            optimizer=self.optimizer,
-            average=self.average,
-            fingerprint=self.fingerprint,
-        )
+        """Write the state; the first process does."""
+        if self.processes.first:
+            save_state(
+                self.folder,
+                self.progress,
+                module=self.potential.module,
+                optimizer=self.optimizer,
+                average=self.average,
+                fingerprint=self.fingerprint,
+            )
 
 
 def prepare_run(
-    config: TrainingConfig, folder: Path, data: TrainingData, *, echo: Callable[[str], None]
+    config: TrainingConfig,
+    folder: Path,
+    data: TrainingData,
+    processes: Processes,
+    *,
+    echo: Callable[[str], None],
 ) -> Run:
-    """Make the potential, the optimizer and the tensors of a new run."""
+    """Make the potential, the optimizer and the tensors of a new run, equal in all processes."""
     potential = build_potential(config, data, echo=echo)
+    processes.copy_from_first(potential.module)
     potential.module.train()
     settings = config.optimizer
     samples = make_samples(potential, data.training, bond_stretch=config.data.bond_stretch)
@@ -62,12 +72,14 @@ def prepare_run(
     validation = fixed_batches(
         make_samples(potential, data.validation), config.run.evaluation_batch_size
     )
-    plan = plan_batches(
-        potential,
-        samples,
-        structures=settings.structures_per_batch,
-        pairs=settings.batch_pairs,
-        seed=config.run.seed,
+    plan = processes.from_first(
+        lambda: plan_batches(
+            potential,
+            samples,
+            structures=settings.structures_per_batch,
+            pairs=settings.batch_pairs,
+            seed=config.run.seed,
+        )
     )
     if settings.batch_pairs is not None:
         echo(
@@ -88,8 +100,11 @@ def prepare_run(
         average=MovingAverage(potential.module, settings.ema_decay),
         progress=Progress(),
         samples=samples,
-        validation=[batch.to(potential.device) for batch in validation],
+        validation=[
+            batch.to(potential.device) for batch in validation[processes.rank :: processes.size]
+        ],
         fingerprint=fingerprint(config, data),
         plan=plan,
+        processes=processes,
         n_steps=n_steps,
     )

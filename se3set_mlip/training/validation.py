@@ -1,9 +1,16 @@
 """The end of an epoch and of a run: validation, the best potential, the log, the report."""
 
+import math
 from collections.abc import Callable
 
 from se3set_mlip.potential.checkpoint import save_checkpoint
-from se3set_mlip.training.metrics import Metrics, compute_metrics, predict, validation_score
+from se3set_mlip.training.metrics import (
+    Metrics,
+    compute_metrics,
+    join_predictions,
+    predict,
+    validation_score,
+)
 from se3set_mlip.training.outputs import BEST_FILE, LAST_FILE, write_log
 from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.report import write_report
@@ -37,33 +44,47 @@ def end_epoch(run: Run) -> None:
         }
     )
     progress.epoch, progress.position, progress.loss_sum = done, 0, 0.0
-    write_log(run.folder, progress.rows)
+    if run.processes.first:
+        write_log(run.folder, progress.rows)
     if last or done % settings.checkpoint_every_epochs == 0:
         run.save()
 
 
 def _validate(run: Run) -> Metrics:
-    """Return the errors of the averaged weights on the validation set; save the best potential."""
+    """Return the errors of the averaged weights on the validation set; save the best potential.
+
+    Each process computes its share; all find the same errors.
+    """
     module = run.potential.module
     with run.average.applied(module):
-        predictions = predict(module, run.validation, device=run.potential.device)
+        own = run.validation
+        part = predict(module, own, device=run.potential.device) if own else None
+        parts = run.processes.gather(part)
+        predictions = join_predictions([part for part in parts if part is not None])
         metrics = compute_metrics(predictions, n_structures=len(predictions.names))
         score = validation_score(metrics, run.config.loss)
         if score < run.progress.best_loss:
             run.progress.best_loss, run.progress.best_step = score, run.progress.step
-            save_checkpoint(run.folder / BEST_FILE, run.potential)
+            if run.processes.first:
+                save_checkpoint(run.folder / BEST_FILE, run.potential)
     return metrics
 
 
 def finish(run: Run, data: TrainingData, *, echo: Callable[[str], None]) -> dict[str, Metrics]:
     """Write the last potential and the report on the best one; mark a complete run as finished."""
-    module = run.potential.module
-    if not (run.folder / BEST_FILE).is_file():
+    if math.isinf(run.progress.best_loss):
         _validate(run)  # stopped by its time limit before the first validation
-    with run.average.applied(module):
-        save_checkpoint(run.folder / LAST_FILE, run.potential)
-    metrics = write_report(run.folder, run.config, data, run.progress, echo=echo)
+    metrics = run.processes.from_first(lambda: _write_results(run, data, echo=echo))
     if run.progress.step >= run.n_steps:
         run.progress.finished = True
         run.save()
     return metrics
+
+
+def _write_results(
+    run: Run, data: TrainingData, *, echo: Callable[[str], None]
+) -> dict[str, Metrics]:
+    """Write the last potential and the report."""
+    with run.average.applied(run.potential.module):
+        save_checkpoint(run.folder / LAST_FILE, run.potential)
+    return write_report(run.folder, run.config, data, run.progress, echo=echo)

@@ -6,13 +6,20 @@ import torch
 
 from se3set_mlip.errors import DatasetError, TopologyError
 from se3set_mlip.fragments.fragmentation import FragmentationConfig
-from se3set_mlip.training.batches import collate, fixed_batches, make_samples
+from se3set_mlip.training.batches import (
+    Share,
+    collate,
+    count_labels,
+    fixed_batches,
+    make_samples,
+)
 from se3set_mlip.training.config import LossConfig
 from se3set_mlip.training.datasets import Frame, read_frames
 from se3set_mlip.training.fragmenting import find_fragments
 from se3set_mlip.training.labels import LabelConfig
 from se3set_mlip.training.loss import LossWeights, compute_loss
 from se3set_mlip.training.parts import load_data
+from se3set_mlip.training.processes import Processes
 from se3set_mlip.training.setup import build_potential
 from se3set_mlip.training.step import training_step
 
@@ -34,7 +41,9 @@ def batch(potential, acac_folder):
 
 def step(potential, batch, optimizer, **changes):
     arguments = {"loss": LossConfig(), "weights": WEIGHTS, "gradient_clip_norm": 10.0, "step": 12}
-    return training_step(potential.module, batch, optimizer=optimizer, **(arguments | changes))
+    arguments |= {"optimizer": optimizer, "processes": Processes()}
+    share = Share(batch, batch.names, count_labels([batch.labels]))
+    return training_step(potential.module, share, **(arguments | changes))
 
 
 def test_steps_reduce_the_loss(potential, batch):

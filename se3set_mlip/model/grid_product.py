@@ -1,11 +1,11 @@
 """Products of equivariant features as products of functions on the unit sphere.
 
-A feature of natural parity (0e, 1o, 2e, ...) is the coefficients of a function on the sphere. Products
-of functions are products of their values: features go to the points of a grid, are multiplied there,
-channel by channel, and come back as coefficients. The grid integrates every polynomial that occurs
-exactly, so nothing is lost but what is beyond the highest degree. This is the Gaunt tensor product
-(arXiv 2401.10216): all couplings of natural parity with fixed relative weights, for a small part of
-the work; weights come from the linear maps before and after it.
+A feature of natural parity (0e, 1o, 2e, ...) is the coefficients of a function on the sphere, and
+products of functions are products of their values: features go to the points of a grid, are
+multiplied there, channel by channel, and come back as coefficients. The grid integrates every
+polynomial that occurs exactly, so only degrees that are not asked for are lost. This is the Gaunt
+tensor product (arXiv 2401.10216): all couplings of natural parity with fixed relative weights, for
+a small part of the work; the linear maps before and after it have weights to learn.
 """
 
 import math
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from e3nn import o3
 
+from se3set_mlip.errors import ConfigError
 from se3set_mlip.model.linear import layout
 
 
@@ -50,7 +51,7 @@ class GridProduct(torch.nn.Module):
 
     Raises
     ------
-    ValueError
+    ConfigError
         For irreps of the other parity.
     """
 
@@ -63,7 +64,10 @@ class GridProduct(torch.nn.Module):
         kept = o3.Irreps([(channels, ir) for _, ir in irreps_out if ir.l <= 2 * irreps_in.lmax])
         for _, ir in [*irreps_in, *kept]:
             if ir.p != (-1) ** ir.l:
-                raise ValueError(f"irrep {ir} is no function on the sphere; use 0e, 1o, 2e, 3o, ...")
+                raise ConfigError(
+                    f"irrep {ir} is no function on the sphere, expected 0e, 1o, 2e, 3o, ...; "
+                    "correct the irreps, or choose density_product = 'paths'"
+                )
         degrees = [ir.l for _, ir in irreps_in]
         points, weights = sphere_grid(2 * irreps_in.lmax + kept.lmax)
         values = {

@@ -138,5 +138,5 @@ def restore_state(
     average.n_updates = state["n_average_updates"]
     torch.set_rng_state(state["random_cpu"])
     if state["random_cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+        torch.cuda.set_rng_state_all(state["random_cuda"][: torch.cuda.device_count()])
     return Progress(**state["progress"])

@@ -12,6 +12,7 @@ from se3set_mlip.training.batches import (
     count_labels,
     fixed_batches,
     make_samples,
+    make_share,
 )
 from se3set_mlip.training.config import LossConfig
 from se3set_mlip.training.datasets import Frame, read_frames
@@ -68,6 +69,30 @@ def test_a_step_reports_the_loss_before_it_and_follows_the_gradient(potential, b
         if gradient is not None:
             moved = before[name] - 1e-3 * gradient * (0.5 / norm)
             torch.testing.assert_close(value.detach(), moved.float(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["mse", "huber", "l2norm"])
+def test_losses_of_shares_add_up_to_that_of_the_batch(potential, acac_folder, kind):
+    frames = read_frames(acac_folder / "train_300K_first_40.xyz", LabelConfig()).frames
+    bare = Frame("bare", frames[2].atoms, frames[2].energy, None, None)
+    samples = make_samples(potential, [*frames[:2], bare, *frames[3:5]])
+    module = potential.module.train()
+
+    def loss_of(own):
+        share = make_share(samples, own)
+        output = module(share.batch.system, True, False)
+        config = LossConfig(kind=kind)
+        return compute_loss(output, share.batch, config, WEIGHTS, counts=share.counts).item()
+
+    whole = loss_of(samples)
+    assert whole == pytest.approx(loss_of(samples[:1]) + loss_of(samples[1:]), rel=1e-5)
+    output = module(collate(samples).system, True, False)
+    expected = compute_loss(output, collate(samples), LossConfig(kind=kind), WEIGHTS).item()
+    assert whole == pytest.approx(expected, rel=1e-6)
+    empty = make_share(samples, [])
+    assert empty.batch is None
+    assert empty.counts == (5, 60, 0)
+    assert empty.names[2] == "bare"
 
 
 def test_a_loss_that_is_not_finite_names_step_and_structures(potential, batch):

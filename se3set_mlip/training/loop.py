@@ -35,7 +35,7 @@ from se3set_mlip.training.outputs import (
 from se3set_mlip.training.parts import load_data
 from se3set_mlip.training.plan import shares
 from se3set_mlip.training.plots import require_matplotlib
-from se3set_mlip.training.processes import Processes, device_of_process, run_processes
+from se3set_mlip.training.processes import Processes, device_of_process, join_processes
 from se3set_mlip.training.run import Run, prepare_run
 from se3set_mlip.training.schedule import learning_rate_factor
 from se3set_mlip.training.session import StopRequest, run_settings
@@ -92,8 +92,8 @@ def train(
     """
     if config.run.plots:
         require_matplotlib()
-    with run_processes() as processes:
-        return _train(config, processes, resume=resume, echo=echo if processes.first else _quiet)
+    processes = join_processes()
+    return _train(config, processes, resume=resume, echo=echo if processes.first else _quiet)
 
 
 def _quiet(_: str) -> None:

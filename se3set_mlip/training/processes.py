@@ -6,9 +6,9 @@ All processes take the same steps: each computes its share of a batch, what they
 and all hold equal weights. The first one (rank 0) alone writes files and speaks.
 """
 
+import atexit
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -97,23 +97,27 @@ def speaks() -> bool:
     return not launched() or os.environ["RANK"] == "0"
 
 
-@contextmanager
-def run_processes() -> Iterator[Processes]:
-    """Join the processes of a run for the duration of a ``with`` block.
+def join_processes() -> Processes:
+    """Join the processes of a run, once; they part when this process ends.
 
     Tensors in main memory travel by gloo, those on a GPU by NCCL.
     """
     if not launched() or os.environ["WORLD_SIZE"] == "1":
-        yield Processes()
-        return
-    cuda = torch.cuda.is_available()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
-    local = int(os.environ["LOCAL_RANK"])
-    with torch.cuda.device(local) if local < torch.cuda.device_count() else nullcontext():
-        try:
-            yield Processes(distributed.get_rank(), distributed.get_world_size())
-        finally:
-            distributed.destroy_process_group()
+        return Processes()
+    if not distributed.is_initialized():
+        backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        local = int(os.environ["LOCAL_RANK"])
+        if local < torch.cuda.device_count():
+            torch.cuda.set_device(local)
+        distributed.init_process_group(backends, timeout=_PATIENCE)
+        atexit.register(_part)
+    return Processes(distributed.get_rank(), distributed.get_world_size())
+
+
+def _part() -> None:
+    """Leave the other processes."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def device_of_process(name: str, processes: Processes) -> str:

@@ -90,15 +90,6 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
         "atom features to l = 2",
         {_MODEL + "irreps": "32x0e+32x1o+32x2e"},
     ),
-    "grid": ("products on the sphere", {_MODEL + "density_product": "grid"}),
-    "grid_64": (
-        "products on the sphere, 64 channels",
-        {
-            _MODEL + "density_product": "grid",
-            _MODEL + "irreps": "64x0e+64x1o",
-            _MODEL + "irreps_density": "64x0e+64x1o+64x2e+64x3o",
-        },
-    ),
     "update": ("a network of the fragments", {_MODEL + "fragment_update": True}),
     "gaussian": ("Gaussian radial basis", {_MODEL + "radial_basis": "gaussian"}),
     "radial_8": ("8 radial functions", {_MODEL + "n_radial": 8}),

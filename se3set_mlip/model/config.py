@@ -29,9 +29,6 @@ class ModelConfig:
         Irreps of atom features; with attention those of incidence features too.
     irreps_density
         Density only: irreps of what fragments gather, all with the same multiplicity.
-    density_product
-        Density only: ``"paths"`` multiplies densities by every coupling, ``"grid"`` on the sphere,
-        which is a good deal cheaper; see :mod:`.grid_product`.
     fragment_update
         Density only: whether what a fragment gathered passes a gated network of its own.
     irreps_final
@@ -70,7 +67,6 @@ class ModelConfig:
     interaction: str = "density"
     irreps: str = "32x0e+16x1o+8x2e"
     irreps_density: str = "32x0e+32x1o+32x2e"
-    density_product: str = "paths"
     fragment_update: bool = True
     irreps_final: str = "32x0e"
     irreps_head: str = "8x0e+4x1o+2x2e"
@@ -101,10 +97,6 @@ class ModelConfig:
         if self.interaction not in ("attention", "density"):
             raise ConfigError(
                 f"interaction = {self.interaction!r}, expected 'attention' or 'density'"
-            )
-        if self.density_product not in ("paths", "grid"):
-            raise ConfigError(
-                f"density_product = {self.density_product!r}, expected 'paths' or 'grid'"
             )
         if self.radial_basis not in ("exponential_normal", "gaussian"):
             raise ConfigError(

@@ -24,7 +24,6 @@ from se3set_mlip.hypergraph.hypergraph import Hypergraph
 from se3set_mlip.model.attention import segment_sum
 from se3set_mlip.model.block import FeedForward, Unchanged, add
 from se3set_mlip.model.config import ModelConfig
-from se3set_mlip.model.grid_product import GridProduct
 from se3set_mlip.model.linear import EquivariantLinear, layout
 from se3set_mlip.model.radial import RadialNetwork, flat_envelope, make_radial_basis
 from se3set_mlip.model.tensor_product import EdgeCoupling, EdgeProduct, coupling, product_paths
@@ -161,10 +160,9 @@ class DensityLayer(torch.nn.Module):
         self.updates = config.fragment_update
         self.by_element = ElementLinear(irreps_density, irreps_density, n_elements)
         self.partner = EquivariantLinear(irreps_density, irreps_density, bias=False)
-        product = GridProduct if config.density_product == "grid" else ChannelProduct
-        self.square = product(irreps_density, irreps_density)
+        self.square = ChannelProduct(irreps_density, irreps_density)
         self.square_linear = EquivariantLinear(self.square.irreps_out, irreps_density, bias=False)
-        self.cube = product(irreps_density, irreps_out)
+        self.cube = ChannelProduct(irreps_density, irreps_out)
         self.out_first = EquivariantLinear(irreps_density, irreps_out)
         self.out_second = ElementLinear(irreps_density, irreps_out, n_elements)
         self.out_third = ElementLinear(self.cube.irreps_out, irreps_out, n_elements)

@@ -84,7 +84,7 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_two_processes_take_the_steps_of_one(make_config, tmp_path):
     def config(name, **optimizer):
-        run = {"output_dir": str(tmp_path / name), "dtype": "float64"}
+        run = {"output_dir": str(tmp_path / name), "dtype": "float64", "evaluation_batch_size": 2}
         sections = SECTIONS | {"optimizer": SECTIONS["optimizer"] | optimizer}
         return make_config(**sections, run=run)
 

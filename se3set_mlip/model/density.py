@@ -23,64 +23,11 @@ from e3nn.math import normalize2mom
 from se3set_mlip.hypergraph.hypergraph import Hypergraph
 from se3set_mlip.model.attention import segment_sum
 from se3set_mlip.model.block import FeedForward, Unchanged, add
+from se3set_mlip.model.channel_product import ChannelProduct
 from se3set_mlip.model.config import ModelConfig
-from se3set_mlip.model.linear import EquivariantLinear, layout
+from se3set_mlip.model.linear import EquivariantLinear
 from se3set_mlip.model.radial import RadialNetwork, flat_envelope, make_radial_basis
-from se3set_mlip.model.tensor_product import EdgeCoupling, EdgeProduct, coupling, product_paths
-
-
-class ChannelProduct(torch.nn.Module):
-    """All couplings of two features with equal channels, channel by channel, in one matrix product.
-
-    Parameters
-    ----------
-    irreps_in
-        Irreps of both operands, all with the same multiplicity.
-    irreps_out
-        Irreps that the product may produce.
-    """
-
-    table: torch.Tensor
-
-    def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> None:
-        super().__init__()
-        channels = irreps_in[0].mul
-        kept = [ir for _, ir in irreps_out]
-        paths = [p for p in product_paths(irreps_in, irreps_in, irreps_out) if p.ir_out in kept]
-        starts = [0]
-        for _, ir in irreps_in:
-            starts.append(starts[-1] + ir.dim)
-        size = starts[-1]
-        self.dims: list[int] = []
-        self.rows: list[int] = []
-        blocks: list[torch.Tensor] = []
-        outputs: list[tuple[int, o3.Irrep]] = []
-        for _, ir in irreps_out:
-            mine = [path for path in paths if path.ir_out == ir]
-            block = torch.zeros(ir.dim, len(mine), size, size, dtype=torch.float64)
-            for k, path in enumerate(mine):
-                first, second = irreps_in[path.i_in].ir, irreps_in[path.i_edge].ir
-                a, b = starts[path.i_in], starts[path.i_edge]
-                block[:, k, a : a + first.dim, b : b + second.dim] = coupling(
-                    first, second, ir
-                ).permute(2, 0, 1)
-            self.dims.append(ir.dim)
-            self.rows.append(ir.dim * len(mine))
-            outputs.append((len(mine) * channels, ir))
-            blocks.append(block.reshape(-1, size * size))
-        self.irreps_out = layout(o3.Irreps(outputs))
-        self.register_buffer("table", torch.cat(blocks), persistent=False)
-
-    def forward(self, x: list[torch.Tensor], y: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Couple ``[(n, 2l+1, mul)]`` with ``[(n, 2l+1, mul)]``; paths become channels."""
-        first, second = torch.cat(x, dim=1), torch.cat(y, dim=1)  # (n, sum of 2l+1, mul)
-        n, size, mul = first.shape
-        outer = (first.unsqueeze(2) * second.unsqueeze(1)).reshape(n, size * size, mul)
-        out: list[torch.Tensor] = []
-        for k, rows in enumerate(torch.matmul(self.table, outer).split(self.rows, dim=1)):
-            n_channels = self.rows[k] // self.dims[k] * mul
-            out.append(rows.reshape(n, self.dims[k], n_channels))
-        return out
+from se3set_mlip.model.tensor_product import EdgeCoupling, EdgeProduct
 
 
 class ElementLinear(torch.nn.Module):

@@ -10,8 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.hypergraph.hypergraph import Hypergraph
+from se3set_mlip.model.channel_product import ChannelProduct
 from se3set_mlip.model.config import ModelConfig
-from se3set_mlip.model.density import ChannelProduct, DensityNetwork, ElementLinear
+from se3set_mlip.model.density import DensityNetwork, ElementLinear
+from se3set_mlip.model.tensor_product import coupling, product_paths
 
 CONFIG = ModelConfig(
     elements=(1, 6, 8),
@@ -89,6 +91,48 @@ def test_a_product_turns_with_its_operands_and_differs_between_paths():
         torch.testing.assert_close(a, b, rtol=0.0, atol=1e-12)
         rows = a.reshape(-1, a.shape[2])
         assert torch.linalg.matrix_rank(rows) == min(rows.shape)
+
+
+@pytest.mark.parametrize("dims", ["0e+1o+2e+3o", "1o+2e", "0e", "1o", "0e+0o+1o+1e"])
+@pytest.mark.parametrize("out", ["0e+1o+2e+3o", "0e", "0e+1o+1e"])
+def test_a_product_is_every_coupling_in_order(dims, out):
+    """Against the couplings one by one: values, first and second derivatives."""
+    irreps = o3.Irreps("+".join(f"2x{ir}" for ir in dims.split("+")))
+    irreps_out = o3.Irreps("+".join(f"2x{ir}" for ir in out.split("+")))
+    product = ChannelProduct(irreps, irreps_out).double()
+    generator = torch.Generator().manual_seed(5)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    def plain(x: list[torch.Tensor], y: list[torch.Tensor]) -> list[torch.Tensor]:
+        found = []
+        for _, ir in irreps_out:
+            parts = [
+                torch.einsum(
+                    "abc,nau,nbu->ncu",
+                    coupling(irreps[p.i_in].ir, irreps[p.i_edge].ir, ir),
+                    x[p.i_in],
+                    y[p.i_edge],
+                )
+                for p in product_paths(irreps, irreps, irreps_out)
+                if p.ir_out == ir
+            ]
+            if parts:
+                found.append(torch.cat(parts, dim=2))
+        return found
+
+    x, y = ([random(3, ir.dim, 2).requires_grad_() for _, ir in irreps] for _ in range(2))
+    results = []
+    cotangents: dict[str, list[torch.Tensor]] = {}
+    for call in (product, plain):
+        values = call(x, y)
+        first = cotangents.setdefault("first", [random(*part.shape) for part in values])
+        gradient = torch.autograd.grad(values, [*x, *y], first, create_graph=True)
+        second = cotangents.setdefault("second", [random(*part.shape) for part in gradient])
+        results.append([*values, *gradient, *torch.autograd.grad(gradient, [*x, *y], second)])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-12)
 
 
 def test_a_product_agrees_with_e3nn():

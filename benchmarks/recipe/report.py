@@ -1,4 +1,4 @@
-"""Print the table of the experiments, best forces first.
+"""Write the table of the experiments into docs/recipe.md, best forces first.
 
 python benchmarks/recipe/report.py
 """
@@ -6,7 +6,10 @@ python benchmarks/recipe/report.py
 import json
 from typing import Any
 
-from changes import CHANGES, REFERENCE, RESULTS
+from changes import CHANGES, REFERENCE, RESULTS, ROOT
+
+PAGE = ROOT / "docs" / "recipe.md"
+BEGIN, END = "<!-- begin table -->", "<!-- end table -->"
 
 
 def rows() -> list[dict[str, Any]]:
@@ -38,4 +41,8 @@ def table(found: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(rows()))
+    text = table(rows())
+    print(text)
+    page = PAGE.read_text(encoding="utf-8")
+    start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)
+    PAGE.write_text(f"{page[:start]}\n{text}\n{page[stop:]}", encoding="utf-8")

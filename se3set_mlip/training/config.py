@@ -3,37 +3,16 @@
 Units are in the names where they are not eV and Å.
 """
 
-import difflib
 from dataclasses import dataclass, field
 
-from se3set_mlip.errors import ConfigError
 from se3set_mlip.potential.config import PotentialConfig
+from se3set_mlip.training.checks import require, require_choice
 from se3set_mlip.training.labels import LabelConfig
+from se3set_mlip.training.optimizer_config import OptimizerConfig
 
 DEFAULT_VALIDATION_FRACTION = 0.1
-DEFAULT_BATCH_SIZE = 8
 LOSS_KINDS = ("mse", "huber", "l2norm")
 DTYPES = ("float32", "float64")
-
-
-def _require(
-    condition: bool,  # noqa: FBT001 - it reads as the subject of the sentence
-    name: str,
-    value: object,
-    expected: str,
-) -> None:
-    """Raise a ConfigError that names the setting, its value and what was expected."""
-    if not condition:
-        raise ConfigError(f"{name} = {value!r}; expected {expected}; correct the value")
-
-
-def _require_choice(value: str, choices: tuple[str, ...], name: str) -> None:
-    """Raise a ConfigError with the nearest choice when ``value`` is none of ``choices``."""
-    if value not in choices:
-        nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)[0]
-        raise ConfigError(
-            f"{name} = {value!r}; expected one of {', '.join(choices)}; did you mean {nearest!r}?"
-        )
 
 
 @dataclass(frozen=True)
@@ -82,16 +61,16 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Validate the values."""
-        _require(len(self.train_files) > 0, "data.train_files", self.train_files, "a file or more")
+        require(len(self.train_files) > 0, "data.train_files", self.train_files, "a file or more")
         fraction = self.validation_fraction
-        _require(
+        require(
             fraction is None or 0.0 < fraction < 1.0,
             "data.validation_fraction",
             fraction,
             "a number between 0 and 1",
         )
         given = (bool(self.validation_files), fraction is not None, self.n_validation is not None)
-        _require(
+        require(
             sum(given) <= 1,
             "data.validation_files, data.validation_fraction, data.n_validation",
             (self.validation_files, fraction, self.n_validation),
@@ -99,10 +78,10 @@ class DataConfig:
         )
         for name in ("n_validation", "n_train"):
             value = getattr(self, name)
-            _require(value is None or value > 0, f"data.{name}", value, "a positive number")
-        _require(self.bond_stretch >= 0.0, "data.bond_stretch", self.bond_stretch, "zero or more")
-        _require_choice(self.missing_labels, ("error", "mask"), "data.missing_labels")
-        _require(
+            require(value is None or value > 0, f"data.{name}", value, "a positive number")
+        require(self.bond_stretch >= 0.0, "data.bond_stretch", self.bond_stretch, "zero or more")
+        require_choice(self.missing_labels, ("error", "mask"), "data.missing_labels")
+        require(
             self.energy_scale_ev is None or self.energy_scale_ev > 0.0,
             "data.energy_scale_ev",
             self.energy_scale_ev,
@@ -122,7 +101,7 @@ class StageTwoConfig:
 
     def __post_init__(self) -> None:
         """Validate the values."""
-        _require(
+        require(
             0.0 < self.start_fraction < 1.0,
             "loss.stage_two.start_fraction",
             self.start_fraction,
@@ -145,74 +124,12 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         """Validate the values."""
-        _require_choice(self.kind, LOSS_KINDS, "loss.kind")
+        require_choice(self.kind, LOSS_KINDS, "loss.kind")
         weights = (self.energy_weight, self.forces_weight, self.stress_weight)
         for name, value in zip(("energy", "forces", "stress"), weights, strict=True):
-            _require(value >= 0.0, f"loss.{name}_weight", value, "zero or more")
-        _require(sum(weights) > 0.0, "sum of the loss weights", sum(weights), "more than zero")
-        _require(self.huber_delta > 0.0, "loss.huber_delta", self.huber_delta, "a positive number")
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW with warm-up, cosine decay, gradient clipping and a moving average of the weights."""
-
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.0
-    amsgrad: bool = True
-    batch_size: int | None = None
-    """Structures per step, 8 by default."""
-    batch_pairs: int | None = None
-    """Instead: fill each batch with structures up to this many pairs of the hypergraph (counted
-    once, at the given geometries), so that steps on small and on large molecules cost the same. A
-    structure with more pairs is a batch alone."""
-    epochs: int | None = None
-    """Passes through the training set; give this or ``max_steps``."""
-    max_steps: int | None = None
-    max_wall_time_minutes: float | None = None
-    """Stop, with the state saved, after this time (all parts of a resumed run together)."""
-    warmup_steps: int = 100
-    final_learning_rate_fraction: float = 0.01
-    gradient_clip_norm: float | None = 10.0
-    ema_decay: float = 0.999
-    """Decay per step of the moving average of the weights; 0 switches it off."""
-
-    def __post_init__(self) -> None:
-        """Validate the values."""
-        _require(
-            (self.epochs is None) != (self.max_steps is None),
-            "optimizer.epochs, optimizer.max_steps",
-            (self.epochs, self.max_steps),
-            "exactly one of the two",
-        )
-        _require(
-            self.batch_size is None or self.batch_pairs is None,
-            "optimizer.batch_size, optimizer.batch_pairs",
-            (self.batch_size, self.batch_pairs),
-            "one of the two at most",
-        )
-        for name in (
-            "learning_rate",
-            "batch_size",
-            "batch_pairs",
-            "epochs",
-            "max_steps",
-            "gradient_clip_norm",
-        ):
-            value = getattr(self, name)
-            _require(value is None or value > 0, f"optimizer.{name}", value, "a positive number")
-        for name in ("weight_decay", "warmup_steps", "max_wall_time_minutes"):
-            value = getattr(self, name)
-            _require(value is None or value >= 0, f"optimizer.{name}", value, "zero or more")
-        for name in ("final_learning_rate_fraction", "ema_decay"):
-            value = getattr(self, name)
-            _require(0.0 <= value <= 1.0, f"optimizer.{name}", value, "a number from 0 to 1")
-        _require(self.ema_decay < 1.0, "optimizer.ema_decay", self.ema_decay, "less than 1")
-
-    @property
-    def structures_per_batch(self) -> int | None:
-        """Structures per step; None where batches are filled up to a number of pairs."""
-        return None if self.batch_pairs is not None else self.batch_size or DEFAULT_BATCH_SIZE
+            require(value >= 0.0, f"loss.{name}_weight", value, "zero or more")
+        require(sum(weights) > 0.0, "sum of the loss weights", sum(weights), "more than zero")
+        require(self.huber_delta > 0.0, "loss.huber_delta", self.huber_delta, "a positive number")
 
 
 @dataclass(frozen=True)
@@ -240,8 +157,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Validate the values."""
-        _require(self.output_dir != "", "run.output_dir", self.output_dir, "a folder")
-        _require_choice(self.dtype, DTYPES, "run.dtype")
+        require(self.output_dir != "", "run.output_dir", self.output_dir, "a folder")
+        require_choice(self.dtype, DTYPES, "run.dtype")
         for name in (
             "threads",
             "checkpoint_every_epochs",
@@ -250,7 +167,7 @@ class RunConfig:
             "evaluation_batch_size",
         ):
             value = getattr(self, name)
-            _require(value is None or value > 0, f"run.{name}", value, "a positive number")
+            require(value is None or value > 0, f"run.{name}", value, "a positive number")
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def write_report(
     data: TrainingData,
     progress: Progress,
     *,
+    n_processes: int,
     echo: Callable[[str], None],
 ) -> dict[str, Metrics]:
     """Evaluate the best potential of a run; write the JSON report and the pictures.
@@ -96,6 +97,8 @@ def write_report(
         The output folder; holds the best potential, whose metadata get the errors.
     config, data, progress
         The run.
+    n_processes
+        How many shared it when it ended.
     echo
         Called with a line for each part of the data.
 
@@ -137,7 +140,7 @@ def write_report(
         ],
         "left_out": list(data.left_out),
         "structures": {name: len(frames) for name, frames in data.parts.items()},
-        "hardware": _hardware(config.run.device),
+        "hardware": {**_hardware(config.run.device), "processes": n_processes},
         "versions": _versions(),
         "config": config_to_dict(config),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

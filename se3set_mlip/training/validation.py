@@ -87,4 +87,11 @@ def _write_results(
     """Write the last potential and the report."""
     with run.average.applied(run.potential.module):
         save_checkpoint(run.folder / LAST_FILE, run.potential)
-    return write_report(run.folder, run.config, data, run.progress, echo=echo)
+    return write_report(
+        run.folder,
+        run.config,
+        data,
+        run.progress,
+        n_processes=run.processes.size,
+        echo=echo,
+    )

@@ -120,6 +120,7 @@ def test_two_processes_take_the_steps_of_one(make_config, tmp_path):
     for first, second in zip(*rows, strict=True):
         assert first == pytest.approx(second | {"wall_time_s": first["wall_time_s"]}, rel=TOLERANCE)
     report = json.loads((tmp_path / "whole" / "report.json").read_text())
+    assert report["hardware"]["processes"] == 2
     found = report["errors"]["validation"]["force_rmse_mev_per_angstrom"]
     value = alone.metrics["validation"]["force_rmse_mev_per_angstrom"]
     assert found == pytest.approx(value, rel=TOLERANCE)

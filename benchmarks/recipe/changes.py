@@ -85,6 +85,14 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "decay": ("weight decay 0.01", {"optimizer.weight_decay": 0.01}),
     "huber": ("Huber loss", {"loss.kind": "huber"}),
     "l2norm": ("norm of each atom's error", {"loss.kind": "l2norm"}),
+    "together": (
+        "Huber loss, moving average over 100 steps, memberships fade from 1 Å on",
+        {
+            "loss.kind": "huber",
+            "optimizer.ema_decay": 0.99,
+            _GRAPH + "switch_on_angstrom": 1.0,
+        },
+    ),
     "energy_10": ("energy weight 10, then 1000", {"loss.energy_weight": 10.0}),
     "features_2": (
         "atom features to l = 2",

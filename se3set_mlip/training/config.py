@@ -6,7 +6,7 @@ Units are in the names where they are not eV and Å.
 from dataclasses import dataclass, field
 
 from se3set_mlip.potential.config import PotentialConfig
-from se3set_mlip.training.checks import require, require_choice
+from se3set_mlip.training.checks import require, require_choice, require_positive
 from se3set_mlip.training.labels import LabelConfig
 from se3set_mlip.training.optimizer_config import OptimizerConfig
 
@@ -76,9 +76,7 @@ class DataConfig:
             (self.validation_files, fraction, self.n_validation),
             "one of the three at most",
         )
-        for name in ("n_validation", "n_train"):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"data.{name}", value, "a positive number")
+        require_positive(self, ("n_validation", "n_train"), "data")
         require(self.bond_stretch >= 0.0, "data.bond_stretch", self.bond_stretch, "zero or more")
         require_choice(self.missing_labels, ("error", "mask"), "data.missing_labels")
         require(
@@ -159,15 +157,8 @@ class RunConfig:
         """Validate the values."""
         require(self.output_dir != "", "run.output_dir", self.output_dir, "a folder")
         require_choice(self.dtype, DTYPES, "run.dtype")
-        for name in (
-            "threads",
-            "checkpoint_every_epochs",
-            "checkpoint_every_steps",
-            "validate_every_epochs",
-            "evaluation_batch_size",
-        ):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"run.{name}", value, "a positive number")
+        every = ("checkpoint_every_epochs", "checkpoint_every_steps", "validate_every_epochs")
+        require_positive(self, ("threads", *every, "evaluation_batch_size"), "run")
 
 
 @dataclass(frozen=True)

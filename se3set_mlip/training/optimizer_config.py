@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from se3set_mlip.training.checks import require
+from se3set_mlip.training.checks import require, require_positive
 
 DEFAULT_BATCH_SIZE = 8
 
@@ -45,16 +45,8 @@ class OptimizerConfig:
             (self.batch_size, self.batch_pairs),
             "one of the two at most",
         )
-        for name in (
-            "learning_rate",
-            "batch_size",
-            "batch_pairs",
-            "epochs",
-            "max_steps",
-            "gradient_clip_norm",
-        ):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"optimizer.{name}", value, "a positive number")
+        positive = ("learning_rate", "batch_size", "batch_pairs", "epochs", "max_steps")
+        require_positive(self, (*positive, "gradient_clip_norm"), "optimizer")
         for name in ("weight_decay", "warmup_steps", "max_wall_time_minutes"):
             value = getattr(self, name)
             require(value is None or value >= 0, f"optimizer.{name}", value, "zero or more")

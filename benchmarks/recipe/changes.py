@@ -4,6 +4,7 @@ Data only: ``run.py`` trains, ``report.py`` shows. Every experiment differs from
 the keys it names; a dot leads into a section. The training files and the seeds are equal for all.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def settings(name: str, output_dir: Path) -> dict[str, Any]:
     """Return the settings of an experiment as ``training_config_from_dict`` takes them."""
-    merged = {section: _copy(values) for section, values in BASE.items()}
+    merged = copy.deepcopy(BASE)
     merged["run"]["output_dir"] = str(output_dir)
     for key, value in CHANGES[name][1].items():
         *path, last = key.split(".")
@@ -118,8 +119,3 @@ def settings(name: str, output_dir: Path) -> dict[str, Any]:
             place = place.setdefault(part, {})
         place[last] = value
     return merged
-
-
-def _copy(values: Any) -> Any:
-    """Return a copy of nested mappings."""
-    return {k: _copy(v) for k, v in values.items()} if isinstance(values, dict) else values

@@ -2,18 +2,22 @@
 
 from dataclasses import dataclass
 
-from se3set_mlip.training.checks import require, require_positive
+from se3set_mlip.training.checks import require, require_choice, require_positive
 
 DEFAULT_BATCH_SIZE = 8
+METHODS = ("soap", "adamw")
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with warm-up, cosine decay, gradient clipping and a moving average of the weights."""
+    """Rates with warm-up and cosine decay, gradient clipping, a moving average of the weights."""
 
-    learning_rate: float = 2e-3
+    method: str = "soap"
+    """``"soap"`` (matrices by SOAP, the rest by AdamW; see :mod:`.optimizers`) or ``"adamw"``."""
+    learning_rate: float = 8e-3
     weight_decay: float = 0.0
-    amsgrad: bool = True
+    amsgrad: bool = False
+    """With ``"adamw"``: divide by the largest average of squares so far."""
     batch_size: int | None = None
     """Structures per step, 8 by default."""
     batch_pairs: int | None = None
@@ -33,6 +37,13 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Validate the values."""
+        require_choice(self.method, METHODS, "optimizer.method")
+        require(
+            self.method == "adamw" or not self.amsgrad,
+            "optimizer.amsgrad",
+            self.amsgrad,
+            "false with the method soap",
+        )
         require(
             (self.epochs is None) != (self.max_steps is None),
             "optimizer.epochs, optimizer.max_steps",

@@ -10,6 +10,7 @@ import torch
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.training.batches import Batch, Sample, fixed_batches, make_samples
 from se3set_mlip.training.config import TrainingConfig
+from se3set_mlip.training.optimizers import make_optimizer
 from se3set_mlip.training.outputs import fingerprint
 from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.plan import BatchPlan, plan_batches
@@ -91,12 +92,7 @@ def prepare_run(
         config=config,
         folder=folder,
         potential=potential,
-        optimizer=torch.optim.AdamW(
-            potential.module.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            amsgrad=settings.amsgrad,
-        ),
+        optimizer=make_optimizer(potential.module, settings),
         average=MovingAverage(potential.module, settings.ema_decay),
         progress=Progress(),
         samples=samples,

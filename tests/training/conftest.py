@@ -6,8 +6,10 @@ from typing import Any
 
 import ase.io
 import pytest
+import torch
 
 from se3set_mlip.training import TrainingConfig, training_config_from_dict
+from se3set_mlip.training.state import read_state
 
 ACAC = Path(__file__).parents[1] / "data" / "acac"
 
@@ -23,6 +25,32 @@ TINY_MODEL = {
     "n_radial": 8,
     "radial_hidden": [8],
 }
+
+
+def _tensors(values: Any, name: str) -> dict[str, torch.Tensor]:
+    """Return all tensors within nested mappings and lists, by where they stand."""
+    if isinstance(values, torch.Tensor):
+        return {name: values}
+    found = {}
+    if isinstance(values, dict | list):
+        pairs = values.items() if isinstance(values, dict) else enumerate(values)
+        for key, value in pairs:
+            found |= _tensors(value, f"{name}.{key}")
+    return found
+
+
+@pytest.fixture
+def state_tensors() -> Callable[[Path], dict[str, torch.Tensor]]:
+    """Read weights, their averages and the optimizer's moments from the state in a folder."""
+
+    def read(folder: Path) -> dict[str, torch.Tensor]:
+        state = read_state(folder)
+        found = {}
+        for part in ("module", "average", "optimizer"):
+            found |= _tensors(state[part], part)
+        return found
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -67,15 +67,6 @@ def killed_run(config, *, where: str, number: int, resume: bool) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def tensors_of(state: dict) -> dict[str, torch.Tensor]:
-    """Return all tensors of a saved state by name."""
-    found = {f"module.{name}": value for name, value in state["module"].items()}
-    found |= {f"average.{name}": value for name, value in state["average"].items()}
-    for index, values in state["optimizer"]["state"].items():
-        found |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-    return found
-
-
 def rows(folder: Path) -> list[dict[str, str]]:
     """Return the log without the times."""
     with (folder / "log.csv").open(encoding="utf-8") as stream:
@@ -85,7 +76,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         ]
 
 
-def test_killed_runs_end_with_the_same_bits(make_config, tmp_path):
+def test_killed_runs_end_with_the_same_bits(make_config, state_tensors, tmp_path):
     def config(name):
         run = {"output_dir": str(tmp_path / name), "checkpoint_every_steps": 3}
         return make_config(**RUN_SECTIONS, run=run)
@@ -106,7 +97,7 @@ def test_killed_runs_end_with_the_same_bits(make_config, tmp_path):
     result = train(broken, resume=True, echo=quiet)
     assert result.finished
 
-    expected, found = (tensors_of(read_state(tmp_path / name)) for name in ("whole", "broken"))
+    expected, found = (state_tensors(tmp_path / name) for name in ("whole", "broken"))
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name

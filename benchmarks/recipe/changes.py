@@ -31,8 +31,8 @@ BASE: dict[str, Any] = {
         "stage_two": {"start_fraction": 0.7, "energy_weight": 1000.0},
     },
     "optimizer": {
+        "method": "adamw",
         "learning_rate": 4.0e-3,
-        "amsgrad": False,
         "batch_size": 5,
         "epochs": EPOCHS,
         "warmup_steps": 200,
@@ -48,6 +48,12 @@ BASE: dict[str, Any] = {
     },
 }
 
+_TOGETHER = {
+    "loss.kind": "huber",
+    "optimizer.ema_decay": 0.99,
+    "potential.hypergraph.switch_on_angstrom": 1.0,
+}
+_SOAP = _TOGETHER | {"optimizer.method": "soap", "optimizer.learning_rate": 8.0e-3}
 _MODEL = "potential.model."
 _GRAPH = "potential.hypergraph."
 _FRAGMENTS = "potential.fragmentation."
@@ -88,12 +94,24 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "l2norm": ("norm of each atom's error", {"loss.kind": "l2norm"}),
     "together": (
         "Huber loss, moving average over 100 steps, memberships fade from 1 Å on",
-        {
-            "loss.kind": "huber",
-            "optimizer.ema_decay": 0.99,
-            _GRAPH + "switch_on_angstrom": 1.0,
+        _TOGETHER,
+    ),
+    "together_20": ("the three, 20 epochs", _TOGETHER | {"optimizer.epochs": 20}),
+    "soap_20": ("the three and SOAP, rate 8e-3, 20 epochs", _SOAP | {"optimizer.epochs": 20}),
+    "soap_20_rate_4": (
+        "the same, rate 4e-3",
+        _SOAP | {"optimizer.epochs": 20, "optimizer.learning_rate": 4.0e-3},
+    ),
+    "soap_20_batch_3": (
+        "the same, rate 6e-3, batches of 3",
+        _SOAP
+        | {
+            "optimizer.epochs": 20,
+            "optimizer.learning_rate": 6.0e-3,
+            "optimizer.batch_size": 3,
         },
     ),
+    "soap": ("the three and SOAP, rate 8e-3", _SOAP),
     "energy_10": ("energy weight 10, then 1000", {"loss.energy_weight": 10.0}),
     "features_2": (
         "atom features to l = 2",

@@ -44,7 +44,7 @@ def training_settings(point: Point, folder: Path) -> TrainingConfig:
             },
             "optimizer": {
                 "learning_rate": point.learning_rate,
-                "amsgrad": False,
+                "method": "adamw",
                 "batch_size": 5,
                 "epochs": point.epochs,
                 "warmup_steps": 200,

@@ -18,7 +18,7 @@ from se3set_mlip.training.optimizer_config import OptimizerConfig
 LARGEST_AXIS = 256
 """Rows or columns beyond which SOAP takes a side of a matrix as it is: its cost grows as a cube."""
 STEPS_BETWEEN_AXES = 10
-DECAYS = (0.95, 0.95)
+DECAYS = (0.975, 0.95)
 """Per step, of the averages of gradients and of their squares and products."""
 
 
@@ -74,7 +74,10 @@ class MatrixOptimizer(torch.optim.Optimizer):
         super().__init__(module.parameters(), {"lr": settings.learning_rate})
         self._matrices = list(_matrices(module))
         in_matrices = {id(matrix.owner) for matrix in self._matrices}
-        shared = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        shared: dict[str, Any] = {
+            "lr": settings.learning_rate,
+            "weight_decay": settings.weight_decay,
+        }
         parts: dict[str, torch.optim.Optimizer] = {}
         if self._matrices:
             parts["matrices"] = soap(
@@ -132,13 +135,13 @@ def _matrix(owner: torch.nn.Parameter, start: int, size: int, columns: int) -> _
     return _Matrix(owner, start, torch.nn.Parameter(numbers.view(-1, columns)))
 
 
-def _import_soap() -> type[torch.optim.Optimizer]:
+def _import_soap() -> Callable[..., torch.optim.Optimizer]:
     """Return the optimizer of the package that has it."""
     try:
         from pytorch_optimizer import SOAP  # noqa: PLC0415 - takes a second, only training needs it
     except ImportError as error:
         raise MissingDependencyError(
-            "optimizer.method soap needs the package pytorch_optimizer; install it with pip install "
-            "'se3set-mlip[train]', or set optimizer.method to adamw"
+            "optimizer.method soap needs the package pytorch_optimizer; install it with "
+            "pip install 'se3set-mlip[train]', or set optimizer.method to adamw"
         ) from error
     return SOAP

@@ -84,7 +84,7 @@ def test_a_parameter_without_a_gradient_stays():
 
 
 def test_amsgrad_is_refused_with_soap():
-    with pytest.raises(ConfigError, match="optimizer.amsgrad = True"):
+    with pytest.raises(ConfigError, match=r"optimizer\.amsgrad = True"):
         settings(amsgrad=True)
     assert settings(method="adamw", amsgrad=True).amsgrad
 

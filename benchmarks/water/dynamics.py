@@ -43,6 +43,7 @@ HOT_KELVIN = 1000.0
 SAMPLE_FS = 10.0  # between frames of the trajectory
 SAVE_FS = 100.0  # between saved states
 FRICTION_PER_PS = 1.0
+EQUILIBRATION_FRICTION_PER_PS = 10.0
 CLASSICAL_PS = 10.0
 COLUMNS = ("time_ps", "potential_ev", "kinetic_ev", "temperature_k", "longest_bond_a", "changed")
 
@@ -119,11 +120,13 @@ def move(options: argparse.Namespace, folder: Path) -> None:
     ):
         while done < total and broken is None:
             frames, begun = [], time.perf_counter()
+            counted = done * options.timestep >= 1000.0 * options.equilibrate
+            friction = FRICTION_PER_PS if counted else EQUILIBRATION_FRICTION_PER_PS
             langevin = Langevin(
                 atoms,
                 options.timestep * units.fs,
                 temperature_K=options.temperature,
-                friction=FRICTION_PER_PS / (1000.0 * units.fs),
+                friction=friction / (1000.0 * units.fs),
                 fixcm=False,
                 rng=np.random.default_rng([options.seed, done]),
             )

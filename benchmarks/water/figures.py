@@ -65,11 +65,11 @@ def draw(runs: dict[str, dict[str, Any]], structure: dict[str, Radial], path: Pa
         rows = run["rows"]
         axes[1, 0].plot(rows["time_ps"], rows["temperature_k"], lw=0.8, label=name)
         energy = np.array(rows["potential_ev"]) / run["molecules"]
-        axes[1, 1].plot(rows["time_ps"], 1000.0 * (energy - energy[-1]), lw=0.8)
+        axes[1, 1].plot(rows["time_ps"], 1000.0 * (energy - energy.mean()), lw=0.8)
         axes[1, 2].plot(rows["time_ps"], rows["longest_bond_a"], lw=0.8)
     labels = (
         "temperature / K",
-        "potential energy, less the last / meV per molecule",
+        "potential energy / meV per molecule",
         "longest O-H bond / Å",
     )
     for axis, label in zip(axes[1], labels, strict=True):

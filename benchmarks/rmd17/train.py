@@ -7,6 +7,7 @@ Reads what ``prepare.py`` wrote. A run that was interrupted is continued. No tes
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from prepare import MOLECULES
@@ -14,21 +15,9 @@ from tqdm import tqdm
 
 from se3set_mlip.training import train, training_config_from_dict
 
-RECIPE = {
-    "loss": {
-        "kind": "huber",
-        "energy_weight": 100.0,
-        "forces_weight": 100.0,
-        "stage_two": {"start_fraction": 0.7, "energy_weight": 1000.0},
-    },
-    "optimizer": {
-        "method": "soap",
-        "learning_rate": 6.0e-3,
-        "batch_size": 4,
-        "warmup_steps": 200,
-        "ema_decay": 0.995,
-    },
-}
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from recipe.best import RECIPE, merged
+
 ELEMENTS = {"azobenzene": [1, 6, 7], "paracetamol": [1, 6, 7, 8], "uracil": [1, 6, 7, 8]} | {
     name: [1, 6] for name in ("benzene", "naphthalene", "toluene")
 }
@@ -47,17 +36,15 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.molecules:
         folder = options.runs / f"{name}_{options.size}_{options.epochs}_{options.seed}"
-        values = RECIPE | {
+        settings = {
             "data": {
                 "train_files": [str(options.data / f"{name}_train.xyz")],
                 "validation_files": [str(options.data / f"{name}_validation.xyz")],
-                "energy_scale_ev": 1.0,
             },
             "potential": {
-                "model": {"size": options.size, "elements": ELEMENTS.get(name, [1, 6, 8])},
-                "hypergraph": {"switch_on_angstrom": 1.0},
+                "model": {"size": options.size, "elements": ELEMENTS.get(name, [1, 6, 8])}
             },
-            "optimizer": RECIPE["optimizer"] | {"epochs": options.epochs},
+            "optimizer": {"epochs": options.epochs},
             "run": {
                 "output_dir": str(folder),
                 "seed": options.seed,
@@ -70,7 +57,7 @@ def main() -> None:
                 "training_data": f"revised MD17 (arXiv 2007.09593, CC0), {name}, split 01, 950",
             },
         }
-        config = training_config_from_dict(values)
+        config = training_config_from_dict(merged(RECIPE, settings))
         train(config, resume=(folder / "training_config.json").exists(), echo=tqdm.write)
 
 

@@ -22,8 +22,6 @@ import numpy as np
 import torch
 from ase import units
 from ase.md.langevin import Langevin
-from provenance import provenance
-from recipe import potential_settings, training_settings
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -38,18 +36,26 @@ from se3set_mlip.training.processes import join_processes
 from se3set_mlip.training.step import training_step
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # for the boxes of water of benchmarks/speed
-from speed.systems import water  # noqa: E402
+sys.path.insert(0, str(HERE.parent))
+from provenance import provenance  # noqa: E402 - needs the path above
+from recipe.best import RECIPE, merged  # noqa: E402 - likewise
+from speed.systems import water  # noqa: E402 - likewise
 
 EDGES = {64: 4, 216: 6}
 """Molecules along an edge of the box."""
 FEMTOSECONDS = 20_000.0
 
 
-def settings_of(name: str) -> tuple[str, int | None]:
-    """Return size and channels of a name such as ``small`` or ``small-16``."""
+def settings_of(name: str) -> dict[str, Any]:
+    """Return the settings of a size, or of the channels of one, such as ``small-16``."""
     size, _, channels = name.partition("-")
-    return size, int(channels) if channels else None
+    model: dict[str, Any] = {"size": size, "elements": [1, 8]}
+    if channels:
+        model["irreps"] = f"{channels}x0e+{channels}x1o"
+        model["irreps_density"] = "+".join(f"{channels}x{ir}" for ir in ("0e", "1o", "2e", "3o"))
+    files = {"data": {"train_files": ["none"]}, "run": {"output_dir": "none"}}
+    once = {"optimizer": {"epochs": 1}}
+    return merged(RECIPE, {"potential": {"model": model}}, files, once)
 
 
 def box(molecules: int) -> ase.Atoms:
@@ -70,12 +76,7 @@ def seconds(step: Callable[[], Any], n_steps: int) -> float:
 
 def untrained(name: str) -> tuple[Potential, Any]:
     """Return a potential with random weights, and the settings of its training."""
-    size, channels = settings_of(name)
-    values = training_settings(
-        HERE, HERE, size=size, channels=channels, seed=1, epochs=1, minutes=1.0
-    )
-    values["potential"] = potential_settings(size, channels)
-    config = training_config_from_dict(values)
+    config = training_config_from_dict(settings_of(name))
     torch.manual_seed(1)
     module = PotentialModule(config.potential, dtype=torch.float32)
     module.set_energies(reference=dict.fromkeys(config.potential.model.elements, 0.0), scale=1.0)

@@ -31,14 +31,15 @@ from ase.io.trajectory import Trajectory
 from ase.md.langevin import Langevin
 from box import liquid
 from figures import report
-from programs import ROOT
-from provenance import provenance
 from radial import BROKEN_ANGSTROM, changed_hands, longest_bond, molecules
 from tqdm import tqdm
 
 import se3set_mlip as s3
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from provenance import provenance  # noqa: E402 - needs the path above
+
 HOT_KELVIN = 1000.0
 SAMPLE_FS = 10.0  # between frames of the trajectory
 SAVE_FS = 100.0  # between saved states
@@ -183,15 +184,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--name", help="of the run; made of molecules, temperature, seed")
-    parser.add_argument("--data", type=Path, default=ROOT / "runs" / "water" / "data")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "water" / "dynamics")
+    parser.add_argument("--data", type=Path, default=Path("runs/water/data"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/water/dynamics"))
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--only-report", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if not options.only_report:
         if options.model is None or not options.model.exists():
-            parser.error(f"there is no model {options.model}; give a file that train.py has made")
+            parser.error(f"there is no model {options.model}; train one, see README.md")
         made = f"{options.molecules}-{options.temperature:g}K-{options.seed}"
         move(options, options.runs / (options.name or made))
     report(options.runs, options.data, options.results)

@@ -2,12 +2,10 @@
 
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
-import ase
-import torch
-
-import se3set_mlip
+ROOT = Path(__file__).parents[1]
 
 
 def processor() -> str:
@@ -15,21 +13,16 @@ def processor() -> str:
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {len(names)} threads"
+    return f"{names[0] if names else platform.machine()}, {max(1, len(names))} threads"
 
 
 def revision() -> str:
-    """Return the revision of the package that computes; empty outside of a repository."""
-    folder = Path(se3set_mlip.__file__).parent
-    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+    """Return the revision of this repository, and whether files differ; empty outside of one."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def provenance() -> dict[str, str]:
     """Return all of it."""
-    return {
-        "processor": processor(),
-        "revision": revision(),
-        "torch": torch.__version__,
-        "ase": ase.__version__,
-    }
+    versions = {name: version(name) for name in ("torch", "ase")}
+    return {"processor": processor(), "revision": revision(), **versions}

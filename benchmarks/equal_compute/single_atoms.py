@@ -1,7 +1,7 @@
 """The command `se3set` with every atom a fragment of its own: the hypergraph becomes a graph.
 
-    python benchmarks/large_molecules/single_atoms.py train CONFIG
-    python benchmarks/large_molecules/single_atoms.py evaluate MODEL STRUCTURES
+    python benchmarks/equal_compute/single_atoms.py train CONFIG
+    python benchmarks/equal_compute/single_atoms.py evaluate MODEL STRUCTURES
 
 No setting of the package cuts the groups that chemistry holds together (groups.py), so this puts
 single atoms in their place. A checkpoint does not know: evaluate it by this command too.

@@ -54,6 +54,16 @@ _TOGETHER = {
     "potential.hypergraph.switch_on_angstrom": 1.0,
 }
 _SOAP = _TOGETHER | {"optimizer.method": "soap", "optimizer.learning_rate": 8.0e-3}
+_SOAP_20 = _SOAP | {"optimizer.epochs": 20}
+EXTREMES = ROOT / "runs" / "recipe" / "data"
+"""Where ``run.py`` writes the structures by energy: the 400 lowest, the 100 highest."""
+_EXTREMES = _SOAP_20 | {
+    "optimizer.learning_rate": 6.0e-3,
+    "optimizer.batch_size": 4,
+    "data.train_files": [str(EXTREMES / "low.xyz")],
+    "data.validation_files": [str(EXTREMES / "high.xyz")],
+    "data.n_validation": None,
+}
 _MODEL = "potential.model."
 _GRAPH = "potential.hypergraph."
 _FRAGMENTS = "potential.fragmentation."
@@ -97,19 +107,27 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
         _TOGETHER,
     ),
     "together_20": ("the three, 20 epochs", _TOGETHER | {"optimizer.epochs": 20}),
-    "soap_20": ("the three and SOAP, rate 8e-3, 20 epochs", _SOAP | {"optimizer.epochs": 20}),
-    "soap_20_rate_4": (
-        "the same, rate 4e-3",
-        _SOAP | {"optimizer.epochs": 20, "optimizer.learning_rate": 4.0e-3},
-    ),
+    "soap_20": ("the three and SOAP, rate 8e-3, 20 epochs", _SOAP_20),
+    "soap_20_rate_4": ("the same, rate 4e-3", _SOAP_20 | {"optimizer.learning_rate": 4.0e-3}),
     "soap_20_batch_3": (
         "the same, rate 6e-3, batches of 3",
-        _SOAP
-        | {
-            "optimizer.epochs": 20,
-            "optimizer.learning_rate": 6.0e-3,
-            "optimizer.batch_size": 3,
-        },
+        _SOAP_20 | {"optimizer.learning_rate": 6.0e-3, "optimizer.batch_size": 3},
+    ),
+    "soap_20_bessel_8": (
+        "the same, 8 Bessel functions, rate 8e-3, batches of 5",
+        _SOAP_20 | {_MODEL + "radial_basis": "bessel", _MODEL + "n_radial": 8},
+    ),
+    "extremes": (
+        "SOAP, 20 epochs, batches of 4, on the 400 lowest energies; errors on the others",
+        _EXTREMES,
+    ),
+    "extremes_radial_8": (
+        "extremes, 8 exponential-normal functions",
+        _EXTREMES | {_MODEL + "n_radial": 8},
+    ),
+    "extremes_bessel_8": (
+        "extremes, 8 Bessel functions",
+        _EXTREMES | {_MODEL + "radial_basis": "bessel", _MODEL + "n_radial": 8},
     ),
     "soap": ("the three and SOAP, rate 8e-3", _SOAP),
     "energy_10": ("energy weight 10, then 1000", {"loss.energy_weight": 10.0}),

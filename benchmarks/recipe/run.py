@@ -12,11 +12,21 @@ import platform
 import time
 from pathlib import Path
 
+import ase.io
 import torch
-from changes import CHANGES, RESULTS, ROOT, settings
+from changes import CHANGES, DATA, EXTREMES, RESULTS, ROOT, settings
 from tqdm import tqdm
 
 from se3set_mlip.training import train, training_config_from_dict
+
+
+def write_extremes() -> None:
+    """Write the structures to train on by energy: what is beyond them tests how a model goes on."""
+    frames = ase.io.read(DATA / "train_300K.xyz", ":")
+    frames.sort(key=lambda frame: frame.get_potential_energy())
+    EXTREMES.mkdir(parents=True, exist_ok=True)
+    ase.io.write(EXTREMES / "low.xyz", frames[:400])
+    ase.io.write(EXTREMES / "high.xyz", frames[400:])
 
 
 def run_one(name: str, folder: Path) -> dict[str, object]:
@@ -55,6 +65,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "recipe")
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
+    write_extremes()
     for name in tqdm(options.only, unit="experiment"):
         path = RESULTS / f"{name}.json"
         if path.exists():

@@ -9,6 +9,7 @@ from se3set_mlip.configuration import check_field_types
 from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.model.linear import check_layout
+from se3set_mlip.model.radial import RADIAL_BASES
 
 LARGEST_LMAX = 11
 
@@ -42,10 +43,9 @@ class ModelConfig:
     n_layers, n_heads
         Layers, and attention heads in each.
     radial_basis
-        ``"exponential_normal"`` or ``"gaussian"``.
+        ``"exponential_normal"``, ``"gaussian"`` or ``"bessel"``, see :mod:`.radial`.
     radial_envelope
-        ``"none"``, ``"polynomial"`` or ``"cosine"`` (published), see :mod:`.radial`; the Gaussian
-        basis has none.
+        ``"none"``, ``"polynomial"`` or ``"cosine"`` (published), of the exponential-normal basis.
     n_radial
         Number of radial basis functions.
     radial_range_angstrom
@@ -98,9 +98,9 @@ class ModelConfig:
             raise ConfigError(
                 f"interaction = {self.interaction!r}, expected 'attention' or 'density'"
             )
-        if self.radial_basis not in ("exponential_normal", "gaussian"):
+        if self.radial_basis not in RADIAL_BASES:
             raise ConfigError(
-                f"radial_basis = {self.radial_basis!r}, expected 'exponential_normal' or 'gaussian'"
+                f"radial_basis = {self.radial_basis!r}, expected one of {', '.join(RADIAL_BASES)}"
             )
         if self.radial_envelope not in ("none", "polynomial", "cosine"):
             raise ConfigError(

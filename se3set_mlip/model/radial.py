@@ -1,11 +1,12 @@
 """Radial basis functions of a distance, and the network that turns them into weights.
 
-Two bases, as in the published network:
+Two bases of the published network, and a third:
 
 - *exponential-normal* (arXiv 1902.08408): ``c(d) exp(-beta_k (exp(-alpha d) - mu_k)^2)`` with
   ``alpha = 5 / range`` and an envelope c that vanishes at the range;
 - *gaussian* (the learned Gaussians of Graphormer-3D, arXiv 2203.04810, as used by Equiformer):
-  normal densities of ``a d / range + b`` with learned means and widths; it has no envelope.
+  normal densities of ``a d / range + b`` with learned means and widths; it has no envelope;
+- *bessel* (arXiv 2003.03123): fixed waves that vanish at the range, without a further envelope.
 
 The published envelope is the cosine ``(1 + cos(pi d / range)) / 2``, whose second derivative jumps
 at the range; ``(1 - (d / range)^2)^4`` is three times differentiable. Memberships already end every
@@ -18,6 +19,8 @@ import math
 import torch
 
 from se3set_mlip.errors import ConfigError
+
+RADIAL_BASES = ("exponential_normal", "gaussian", "bessel")
 
 
 def polynomial_envelope(x: torch.Tensor) -> torch.Tensor:
@@ -106,6 +109,35 @@ class GaussianBasis(torch.nn.Module):
         )
 
 
+class BesselBasis(torch.nn.Module):
+    """Spherical Bessel functions of order zero, ``sqrt(2 / range) sin(k pi d / range) / d``.
+
+    Their finest wave length is the same at all distances, twice the range over ``n_basis``, so that
+    what was learned goes on smoothly to distances a little shorter than those of the training set.
+
+    Parameters
+    ----------
+    n_basis
+        How many functions.
+    range_angstrom
+        Where they vanish.
+    """
+
+    orders: torch.Tensor
+
+    def __init__(self, n_basis: int, range_angstrom: float) -> None:
+        super().__init__()
+        self.range_angstrom = range_angstrom
+        self.scale = math.sqrt(2.0 / range_angstrom) * math.pi / range_angstrom
+        orders = torch.arange(1, n_basis + 1, dtype=torch.get_default_dtype())
+        self.register_buffer("orders", orders, persistent=False)
+
+    def forward(self, distance: torch.Tensor) -> torch.Tensor:
+        """Map distances (n,) in Å to basis values (n, n_basis)."""
+        x = (distance / self.range_angstrom).unsqueeze(1)
+        return self.scale * self.orders * torch.sinc(self.orders * x)
+
+
 class RadialNetwork(torch.nn.Module):
     """Multilayer perceptron from basis values to weights of tensor-product paths.
 
@@ -155,7 +187,9 @@ class RadialNetwork(torch.nn.Module):
 def make_radial_basis(
     kind: str, n_basis: int, range_angstrom: float, *, envelope: str
 ) -> torch.nn.Module:
-    """Return the radial basis named ``kind``: ``"exponential_normal"`` or ``"gaussian"``."""
+    """Return the radial basis named ``kind``, one of :data:`RADIAL_BASES`."""
     if kind == "exponential_normal":
         return ExponentialNormalBasis(n_basis, range_angstrom, envelope=envelope)
+    if kind == "bessel":
+        return BesselBasis(n_basis, range_angstrom)
     return GaussianBasis(n_basis, range_angstrom)

@@ -18,7 +18,7 @@ from se3set_mlip.potential.config import PotentialConfig
         ({"irreps": "8x1o+16x0e"}, "write 16x0e"),
         ({"irreps": "8x1o"}, "begin with even scalars"),
         ({"irreps_final": "8x0e+2x1o"}, "even scalars only"),
-        ({"radial_basis": "bessel"}, "'exponential_normal' or 'gaussian'"),
+        ({"radial_basis": "fourier"}, "one of exponential_normal, gaussian, bessel"),
         ({"radial_envelope": "sine"}, "'none', 'polynomial' or 'cosine'"),
         ({"norm": "batch"}, "'joint' or 'per_irrep'"),
         ({"n_layers": 0}, "n_layers = 0 must be positive"),

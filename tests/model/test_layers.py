@@ -11,6 +11,7 @@ from se3set_mlip.model.attention import smooth_leaky_relu, weighted_softmax
 from se3set_mlip.model.linear import EquivariantLinear, Gate, layout
 from se3set_mlip.model.norm import EquivariantLayerNorm
 from se3set_mlip.model.radial import (
+    BesselBasis,
     ExponentialNormalBasis,
     GaussianBasis,
     RadialNetwork,
@@ -201,6 +202,11 @@ def test_radial_bases_by_their_formulas():
     width = gaussian.widths[k].abs() + 1e-5
     normal = torch.distributions.Normal(gaussian.means[k], width)
     assert torch.allclose(gaussian(distance)[:, k], normal.log_prob(distance / 5.0).exp())
+    bessel = BesselBasis(6, 5.0).double()
+    wave = (k + 1) * math.pi / 5.0
+    expected = math.sqrt(2.0 / 5.0) * wave * torch.special.spherical_bessel_j0(wave * distance)
+    assert torch.allclose(bessel(distance)[:, k], expected)
+    assert float(bessel(torch.tensor([5.0], dtype=torch.float64)).abs().max()) < 1e-15
 
 
 def test_the_basis_without_envelope_levels_off():

@@ -12,7 +12,7 @@ CELL = np.array([[6.5, 0.0, 0.0], [1.0, 7.0, 0.0], [-0.5, 0.8, 6.0]])
 
 
 @pytest.mark.parametrize("preset", ["implicit_md22", "explicit_md17", "explicit_qm9"])
-@pytest.mark.parametrize("basis", ["exponential_normal", "gaussian"])
+@pytest.mark.parametrize("basis", ["exponential_normal", "gaussian", "bessel"])
 @pytest.mark.parametrize("molecule", ["ethanol_water", "nma"])
 def test_forces_are_central_differences(make_potential, specimen_of, preset, basis, molecule):
     subject = PotentialSubject(make_potential(preset, basis=basis, seed=1))

@@ -7,6 +7,7 @@ writes the tables of all results again; ``compare.py`` calls :func:`write_result
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from logs import Point, curve, epochs, parameters
 from subjects import SUBJECTS
 from systems import System
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import write_between_markers
+
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
-BEGIN, END = "<!-- begin results -->", "<!-- end results -->"
 MARKED_MINUTES = 10.0
 """A time at which errors of all systems are shown, besides half and all of the time."""
 
@@ -169,10 +172,8 @@ def write_page(results: Path, page: Path) -> None:
         picture = f"![{path.stem}]({results.name}/{path.stem}.png)"
         parts = [f"### {path.stem}", describe(found), table(found), picture]
         sections.append("\n\n".join(parts))
-    text = page.read_text(encoding="utf-8")
-    first, last = text.index(BEGIN) + len(BEGIN), text.index(END)
     body = "\n\n".join(sections) or "Nothing was measured yet."
-    page.write_text(f"{text[:first]}\n{body}\n{text[last:]}", encoding="utf-8")
+    write_between_markers(page, "results", body)
 
 
 if __name__ == "__main__":

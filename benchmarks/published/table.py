@@ -17,9 +17,11 @@ from typing import Any
 from entries import ENTRIES, RMD17, ROOT, Entry
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import write_between_markers
+
 RESULTS = Path(__file__).parent / "results"
 PAGE = ROOT / "docs" / "accuracy.md"
-BEGIN, END = "<!-- begin table -->", "<!-- end table -->"
 
 
 def result_file(entry: Entry) -> Path:
@@ -69,9 +71,7 @@ def main() -> None:
     ]
     text = "\n".join(lines)
     print(text)
-    page = PAGE.read_text(encoding="utf-8")
-    start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)
-    PAGE.write_text(f"{page[:start]}\n{text}\n{page[stop:]}", encoding="utf-8")
+    write_between_markers(PAGE, "table", text)
 
 
 if __name__ == "__main__":

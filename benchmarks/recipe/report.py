@@ -4,12 +4,16 @@ python benchmarks/recipe/report.py
 """
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from changes import CHANGES, REFERENCE, RESULTS, ROOT
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import write_between_markers
+
 PAGE = ROOT / "docs" / "recipe.md"
-BEGIN, END = "<!-- begin table -->", "<!-- end table -->"
 
 
 def rows() -> list[dict[str, Any]]:
@@ -43,6 +47,4 @@ def table(found: list[dict[str, Any]]) -> str:
 if __name__ == "__main__":
     text = table(rows())
     print(text)
-    page = PAGE.read_text(encoding="utf-8")
-    start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)
-    PAGE.write_text(f"{page[:start]}\n{text}\n{page[stop:]}", encoding="utf-8")
+    write_between_markers(PAGE, "table", text)

@@ -8,6 +8,7 @@ is both cheaper and more accurate.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from points import ACCURACY, COST, POINTS, REFERENCE, ROOT
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import write_between_markers
+
 PAGE = ROOT / "docs" / "sizes.md"
 PICTURE = ROOT / "docs" / "pictures" / "sizes.png"
-BEGIN, END = "<!-- begin points -->", "<!-- end points -->"
 SHOWN = ("aspirin", "Ac-Ala3-NHMe")
 HEADER = (
     "| point | settings | parameters | epochs | force RMSE | energy RMSE | aspirin | Ac-Ala3-NHMe "
@@ -144,9 +147,7 @@ def main() -> None:
     if options.only_print:
         return
     draw(rows, PICTURE)
-    page = PAGE.read_text(encoding="utf-8")
-    start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)
-    PAGE.write_text(f"{page[:start]}\n{text}\n{page[stop:]}", encoding="utf-8")
+    write_between_markers(PAGE, "points", text)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ python benchmarks/trust/table.py
 
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import write_between_markers
 
 RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
@@ -145,19 +148,9 @@ def mlipaudit() -> list[str]:
     return lines
 
 
-def replaced(text: str, name: str, lines: Sequence[str]) -> str:
-    """Return the page with what stands between the markers of this name replaced."""
-    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    if not pattern.search(text):
-        raise SystemExit(f"{PAGE.name} has no markers '<!-- begin {name} -->'; put them back")
-    body = "\n".join(lines)
-    return pattern.sub(lambda match: f"{match[1]}{body}\n{match[2]}", text)
-
-
 def main() -> None:
     """Rewrite the tables of the page."""
     entries = reports()
-    text = PAGE.read_text()
     for name, lines in (
         ("peers", peers(entries)),
         ("failures", failures(entries)),
@@ -165,8 +158,7 @@ def main() -> None:
         ("mlipaudit", mlipaudit()),
         ("versions", found_versions(entries)),
     ):
-        text = replaced(text, name, lines)
-    PAGE.write_text(text)
+        write_between_markers(PAGE, name, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,17 @@ BASE: dict[str, Any] = {
         "split_seed": 1,
         "energy_scale_ev": 1.0,
     },
-    "potential": {"model": {"size": "small", "elements": [1, 6, 8]}, "hypergraph": {}},
+    "potential": {
+        "model": {
+            "size": "small",
+            "elements": [1, 6, 8],
+            "radial_basis": "exponential_normal",
+            "n_radial": 24,
+            "radial_range_angstrom": 6.0,
+            "radial_hidden": [32, 32],
+        },
+        "hypergraph": {},
+    },
     "loss": {
         "kind": "mse",
         "energy_weight": 100.0,
@@ -56,15 +66,32 @@ _TOGETHER = {
 _SOAP = _TOGETHER | {"optimizer.method": "soap", "optimizer.learning_rate": 8.0e-3}
 _SOAP_20 = _SOAP | {"optimizer.epochs": 20}
 EXTREMES = ROOT / "runs" / "recipe" / "data"
-"""Where ``run.py`` writes the structures by energy: the 400 lowest, the 100 highest."""
-_EXTREMES = _SOAP_20 | {
-    "optimizer.learning_rate": 6.0e-3,
-    "optimizer.batch_size": 4,
-    "data.train_files": [str(EXTREMES / "low.xyz")],
-    "data.validation_files": [str(EXTREMES / "high.xyz")],
-    "data.n_validation": None,
-}
+"""Where ``run.py`` writes the structures sorted, in two files each.
+
+``low``, ``high``: the 400 of lowest energy, the other 100. ``long``, ``short``: the 420 whose
+shortest O-H distance is longest, the other 80.
+"""
+
+
+def _split(train: str, validation: str) -> dict[str, Any]:
+    """Return the recipe of 20 epochs on one of two files, errors on the other."""
+    return _SOAP_20 | {
+        "optimizer.learning_rate": 6.0e-3,
+        "optimizer.batch_size": 4,
+        "data.train_files": [str(EXTREMES / f"{train}.xyz")],
+        "data.validation_files": [str(EXTREMES / f"{validation}.xyz")],
+        "data.n_validation": None,
+    }
+
+
+_EXTREMES, _BONDS = _split("low", "high"), _split("long", "short")
 _MODEL = "potential.model."
+_BESSEL = {
+    _MODEL + "radial_basis": "bessel",
+    _MODEL + "n_radial": 8,
+    _MODEL + "radial_range_angstrom": 5.0,
+}
+_ONE_HIDDEN = {_MODEL + "radial_hidden": [64]}
 _GRAPH = "potential.hypergraph."
 _FRAGMENTS = "potential.fragmentation."
 
@@ -128,6 +155,24 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "extremes_bessel_8": (
         "extremes, 8 Bessel functions",
         _EXTREMES | {_MODEL + "radial_basis": "bessel", _MODEL + "n_radial": 8},
+    ),
+    "bonds": (
+        "SOAP, 20 epochs, batches of 4, on the 420 with longer O-H bonds; errors on the others",
+        _BONDS,
+    ),
+    "bonds_bessel_8": ("bonds, 8 Bessel functions to 5 Å", _BONDS | _BESSEL),
+    "bonds_hidden_64": ("bonds, radial networks of one hidden layer, 64", _BONDS | _ONE_HIDDEN),
+    "bonds_both": (
+        "bonds, 8 Bessel functions to 5 Å, one hidden layer of 64: now in the named sizes",
+        _BONDS | _BESSEL | _ONE_HIDDEN,
+    ),
+    "bonds_both_seed_2": (
+        "the same, another seed",
+        _BONDS | _BESSEL | _ONE_HIDDEN | {"run.seed": 2},
+    ),
+    "soap_20_both": (
+        "SOAP, rate 8e-3, 20 epochs, with the radial part of the named sizes",
+        _SOAP_20 | _BESSEL | _ONE_HIDDEN,
     ),
     "soap": ("the three and SOAP, rate 8e-3", _SOAP),
     "energy_10": ("energy weight 10, then 1000", {"loss.energy_weight": 10.0}),

@@ -12,6 +12,7 @@ import platform
 import time
 from pathlib import Path
 
+import ase
 import ase.io
 import torch
 from changes import CHANGES, DATA, EXTREMES, RESULTS, ROOT, settings
@@ -20,13 +21,25 @@ from tqdm import tqdm
 from se3set_mlip.training import train, training_config_from_dict
 
 
-def write_extremes() -> None:
-    """Write the structures to train on by energy: what is beyond them tests how a model goes on."""
+def write_sorted() -> None:
+    """Write files to train on, beyond which others lie: what a model does there shows how it goes on.
+
+    By energy, and by the shortest distance of an oxygen to a hydrogen.
+    """
     frames = ase.io.read(DATA / "train_300K.xyz", ":")
-    frames.sort(key=lambda frame: frame.get_potential_energy())
     EXTREMES.mkdir(parents=True, exist_ok=True)
+    frames.sort(key=lambda frame: frame.get_potential_energy())
     ase.io.write(EXTREMES / "low.xyz", frames[:400])
     ase.io.write(EXTREMES / "high.xyz", frames[400:])
+    frames.sort(key=shortest_bond)
+    ase.io.write(EXTREMES / "short.xyz", frames[:80])
+    ase.io.write(EXTREMES / "long.xyz", frames[80:])
+
+
+def shortest_bond(frame: ase.Atoms) -> float:
+    """Return the shortest O-H distance in Å."""
+    distances = frame.get_all_distances()[frame.numbers == 8][:, frame.numbers == 1]
+    return float(distances.min())
 
 
 def run_one(name: str, folder: Path) -> dict[str, object]:
@@ -65,7 +78,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "recipe")
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    write_extremes()
+    write_sorted()
     for name in tqdm(options.only, unit="experiment"):
         path = RESULTS / f"{name}.json"
         if path.exists():

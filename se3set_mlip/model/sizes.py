@@ -32,7 +32,10 @@ def _density(channels: int, *, layers: int) -> ModelConfig:
         fragment_update=False,
         lmax=3,
         n_layers=layers,
-        radial_range_angstrom=6.0,
+        radial_basis="bessel",
+        n_radial=8,
+        radial_range_angstrom=5.0,
+        radial_hidden=(64,),
         average_sources=3.0,
         average_incidences=4.0,
     )

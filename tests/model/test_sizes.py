@@ -1,12 +1,13 @@
 """A named size is a way to write settings down; it leaves no trace in what is stored."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from se3set_mlip.configuration import config_from_dict
+from se3set_mlip.configuration import config_from_dict, config_to_dict
 from se3set_mlip.errors import ConfigError
 from se3set_mlip.hypergraph.build import HypergraphConfig
 from se3set_mlip.model.config import ModelConfig
@@ -115,8 +116,23 @@ def test_a_checkpoint_stores_settings_and_no_name(tmp_path):
     assert load_checkpoint(path).config == config
 
 
-def test_small_is_the_point_that_was_measured():
-    results = Path(__file__).parents[2] / "benchmarks" / "sizes" / "results" / "accuracy"
-    row = json.loads((results / "c32_noupdate_density3.json").read_text(encoding="utf-8"))
+RADIAL = ("radial_basis", "n_radial", "radial_range_angstrom", "radial_hidden")
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_small_is_the_point_that_was_measured_but_for_its_radial_part():
+    path = BENCHMARKS / "sizes" / "results" / "accuracy" / "c32_noupdate_density3.json"
+    row = json.loads(path.read_text(encoding="utf-8"))
     measured = config_from_dict(ModelConfig, row["model"])
-    assert named_config("small", elements=measured.elements) == measured
+    small = named_config("small", elements=measured.elements)
+    assert replace(small, **{key: getattr(measured, key) for key in RADIAL}) == measured
+
+
+@pytest.mark.parametrize("size", ["small", "medium", "large"])
+def test_the_radial_part_is_the_one_that_was_measured(size):
+    path = BENCHMARKS / "recipe" / "results" / "bonds_both.json"
+    changed = json.loads(path.read_text(encoding="utf-8"))["changed"]
+    values = config_to_dict(named_config(size, elements=ORGANIC))
+    assert {key: values[key] for key in RADIAL} == {
+        key: changed[f"potential.model.{key}"] for key in RADIAL
+    }

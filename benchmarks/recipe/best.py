@@ -1,5 +1,7 @@
 """The recipe that came out best (docs/recipe.md), and how settings are laid over it.
 
+The radial part that came out best is that of the named sizes, and so not repeated here.
+
 What trains here by that recipe starts from :data:`RECIPE`: ``benchmarks/rmd17/train.py``,
 ``benchmarks/equal_compute``, ``benchmarks/water/cost.py``.
 """

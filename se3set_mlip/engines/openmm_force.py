@@ -219,7 +219,8 @@ def create_force(
         What the force acts on: fragments, a topology, or an OpenMM ``Topology`` with its bonds.
     positions
         Reference geometry for the fragments, a quantity or an array in nm: of the topology's
-        atoms. Not needed with fragments.
+        atoms. Not needed with fragments, nor for potentials whose fragments do not depend on it:
+        those with implicit overlap and no merging of small groups.
     particles
         Indices of the particles that the force acts on, in the order of the fragments' atoms; None:
         all particles of the system. With an OpenMM ``Topology``: the atoms to pick out of it.

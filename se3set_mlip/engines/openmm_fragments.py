@@ -37,7 +37,8 @@ def find_fragments(
         Fragments (checked and returned), a topology of the particles, or an OpenMM ``Topology``
         of the whole system.
     positions_nm
-        Reference geometry in nm of the topology's atoms, (n_atoms, 3); not needed with fragments.
+        Reference geometry in nm of the topology's atoms, (n_atoms, 3); not needed with fragments,
+        nor where the potential's fragments do not depend on it.
     particles
         Indices of the particles; None: all.
     box_nm
@@ -59,16 +60,19 @@ def find_fragments(
                 f"with {potential.config.fragmentation}; make it with potential.fragment(...)"
             )
         return topology
+    n_atoms = topology.n_atoms if isinstance(topology, Topology) else topology.getNumAtoms()
     if positions_nm is None:
-        raise InputError(
-            "fragments depend on a reference geometry, and positions are missing; pass the "
-            "positions of the topology's atoms, or fragments from potential.fragment(...)"
-        )
+        if potential.config.fragmentation.needs_geometry:
+            raise InputError(
+                "the fragments of this potential depend on a reference geometry, and positions are "
+                "missing; pass the positions of the topology's atoms, or fragments from "
+                "potential.fragment(...)"
+            )
+        positions_nm = np.zeros((n_atoms, 3))
     positions = np.asarray(positions_nm, dtype=np.float64) * ANGSTROM_PER_NANOMETER
     if isinstance(topology, Topology):
         _check_number(topology.n_atoms, particles, "topology")
     else:
-        n_atoms = topology.getNumAtoms()
         if positions.shape != (n_atoms, 3):
             raise InputError(
                 f"positions of shape {positions.shape} for an OpenMM topology of {n_atoms} atoms; "

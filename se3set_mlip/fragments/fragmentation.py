@@ -61,6 +61,11 @@ class FragmentationConfig:
     min_bond_order: float = 0.1
     overlap_bond_order: float | None = None
 
+    @property
+    def needs_geometry(self) -> bool:
+        """Whether fragments depend on the reference geometry: where small groups are merged."""
+        return self.min_atoms > 1
+
     def __post_init__(self) -> None:
         check_field_types(self)
         for key, value, known in (

@@ -1,7 +1,7 @@
 """The plugin of openmm-ml: ``MLPotential("se3set", modelPath="model.safetensors")``.
 
-openmm-ml imports this module whenever it is imported itself, wanted or not: nothing but openmm-ml is
-imported here before a system is made.
+openmm-ml imports this module whenever it is imported itself, wanted or not: nothing but openmm-ml
+is imported here before a system is made.
 """
 
 from collections.abc import Iterable
@@ -85,20 +85,25 @@ class SE3SetPotentialImpl(MLPotentialImpl):
 
         Notes
         -----
-        The box is periodic if that of the topology or the system is.
+        The box is periodic if that of the topology or the system is. A barostat moves the
+        molecules of the potential as wholes.
         """
         from se3set_mlip.engines.bond_policy import CHECK_INTERVAL  # noqa: PLC0415
-        from se3set_mlip.engines.openmm_force import create_force  # noqa: PLC0415
+        from se3set_mlip.engines.openmm_force import (  # noqa: PLC0415
+            create_force,
+            declare_molecules,
+        )
 
         _check_keywords(args)
         if precision not in PRECISIONS:
             raise ConfigError(f"precision = {precision!r}, expected 'single' or 'double'")
         box = topology.getPeriodicBoxVectors()
+        particles = None if atoms is None else [int(index) for index in atoms]
         force = create_force(
             self.model_path,
             topology,
             positions=positions,
-            particles=None if atoms is None else [int(index) for index in atoms],
+            particles=particles,
             periodic=box is not None or system.usesPeriodicBoundaryConditions(),
             device=str(self._getTorchDevice({} if device is None else {"device": device})),
             dtype=PRECISIONS[precision],
@@ -108,6 +113,7 @@ class SE3SetPotentialImpl(MLPotentialImpl):
         )
         force.setForceGroup(forceGroup)
         system.addForce(force)
+        declare_molecules(system, topology, particles=particles)
 
     def getMLLongRange(self) -> bool:  # noqa: N802 - openmm-ml's name
         """Return False: the potential ends at its cutoff."""

@@ -14,7 +14,8 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from se3set_mlip.engines.openmm_force import SE3SetComputation, create_force
+from se3set_mlip.engines.openmm_computation import SE3SetComputation
+from se3set_mlip.engines.openmm_force import create_force
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential

@@ -11,7 +11,8 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from se3set_mlip.engines.openmm_force import create_force, create_torch_force
+from se3set_mlip.engines.openmm_force import create_force
+from se3set_mlip.engines.openmm_torch import create_torch_force
 from se3set_mlip.errors import InputError, MissingDependencyError
 from se3set_mlip.export.torchscript import bind
 from se3set_mlip.fragments.fragmentation import Fragmentation

@@ -17,7 +17,8 @@ from openmm import unit
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
 from se3set_mlip.engines.bond_policy import BondPolicy, TopologyChangeWarning
 from se3set_mlip.engines.bond_watch import BondWatch
-from se3set_mlip.engines.openmm_force import create_force, create_torch_force
+from se3set_mlip.engines.openmm_force import create_force
+from se3set_mlip.engines.openmm_torch import create_torch_force
 from se3set_mlip.errors import ConfigError, TopologyError
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.velocities import draw_momenta

@@ -8,7 +8,8 @@ import openmm
 import pytest
 
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
-from se3set_mlip.engines.openmm_force import create_force, create_torch_force
+from se3set_mlip.engines.openmm_force import create_force
+from se3set_mlip.engines.openmm_torch import create_torch_force
 from se3set_mlip.export.loading import load
 from se3set_mlip.export.torchscript import bind, export_generic
 from se3set_mlip.units import KJ_PER_MOL_PER_EV

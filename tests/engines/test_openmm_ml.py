@@ -157,9 +157,7 @@ def test_a_classical_environment_keeps_its_part(molecule, tmp_path, periodic):
 
 
 @pytest.mark.parametrize("periodic", [False, True], ids=["isolated", "periodic"])
-def test_interpolation_leads_from_the_force_field_to_the_mixed_system(
-    molecule, tmp_path, periodic
-):
+def test_interpolation_leads_from_the_force_field_to_the_mixed_system(molecule, tmp_path, periodic):
     mixture = Mixture(molecule, periodic=periodic)
     potential = model_of(molecule, tmp_path)
     arguments = (mixture.topology, mixture.system, mixture.ml)

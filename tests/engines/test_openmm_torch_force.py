@@ -9,7 +9,7 @@ import pytest
 import torch
 from openmm import unit
 
-from se3set_mlip.engines.openmm_force import create_torch_force
+from se3set_mlip.engines.openmm_torch import create_torch_force
 from se3set_mlip.errors import InputError, MissingDependencyError
 from se3set_mlip.export.loading import load_bound
 from se3set_mlip.export.torchscript import bind, export_bound
@@ -119,7 +119,7 @@ def test_the_energy_can_be_had_alone(molecule):
 
 OPENMM_FIRST = """
 import openmm
-from se3set_mlip.engines.openmm_force import create_torch_force
+from se3set_mlip.engines.openmm_torch import create_torch_force
 from se3set_mlip.export.loading import load_bound
 import sys
 system = openmm.System()

@@ -1,10 +1,10 @@
 """The molecules: where their dynamics start, and what must hold for a molecule to be whole.
 
-Ac-Ala3-NHMe and docosahexaenoic acid come from SMILES (``benchmarks/speed/systems.py``). The third
-is two stacked Watson-Crick pairs of adenine and thymine: RDKit's geometries of the bases, laid upon
-the ring atoms of the standard frame of base pairs (Olson et al., J. Mol. Biol. 313, 229 (2001), in
-which the complementary base is turned about x), the second pair turned and lifted as in B-DNA. All
-are relaxed with GFN2-xTB. Positions in Å.
+Ac-Ala3-NHMe, docosahexaenoic acid and the alanine dipeptide, which is small and no part of the
+comparison, come from SMILES. AT-AT is two stacked Watson-Crick pairs of adenine and thymine:
+RDKit's geometries of the bases, laid upon the ring atoms of the standard frame of base pairs (Olson
+et al., J. Mol. Biol. 313, 229 (2001), in which the complementary base is turned about x), the
+second pair turned and lifted as in B-DNA. All are relaxed with GFN2-xTB. Positions in Å.
 """
 
 import sys
@@ -32,7 +32,11 @@ from speed.systems import SMILES, molecule
 METHOD, ACCURACY = "GFN2-xTB", 1.0
 """tblite's method, and its accuracy, with which forces are converged to 0.04 meV/Å (RMS)."""
 AT_STACK = "AT-AT"
-MOLECULES = ("Ac-Ala3-NHMe", "docosahexaenoic-acid", AT_STACK)
+OF_SMILES = {
+    "alanine-dipeptide": "CC(=O)N[C@@H](C)C(=O)NC",
+    **{name: SMILES[name] for name in ("Ac-Ala3-NHMe", "docosahexaenoic-acid")},
+}
+MOLECULES = (*OF_SMILES, AT_STACK)
 RISE_ANGSTROM, TWIST_DEGREES = 3.36, 36.0
 FMAX_EV_PER_ANGSTROM, MOST_STEPS = 0.03, 1000
 HYDROGEN_BOND_ANGSTROM, LOST_ANGSTROM = 3.5, 4.5
@@ -175,7 +179,7 @@ def relaxed_start(name: str) -> Start:
         walls = [(i, j, HYDROGEN_BOND_ANGSTROM) for pair in bonds for i, j in pair]
         walls.append((ADENINE_N1, pairs[1] + ADENINE_N1, STACK_WALL_ANGSTROM))
     else:
-        structure = molecule(name, SMILES[name])
+        structure = molecule(name, OF_SMILES[name])
         atoms, bonds, stack = ase.Atoms(structure.numbers, structure.positions), (), ()
         walls = []
     topology = Topology.from_coordinates(atoms.numbers, atoms.positions)

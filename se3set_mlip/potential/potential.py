@@ -22,6 +22,7 @@ from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.chunked import ChunkedEvaluation, check_memory
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache
+from se3set_mlip.potential.hessian import hessian
 from se3set_mlip.potential.inputs import make_system
 from se3set_mlip.potential.potential_module import PotentialModule, PotentialOutput
 from se3set_mlip.potential.results import Evaluation, Metadata, split_output
@@ -361,6 +362,54 @@ class Potential:
                 out += split_output(output, [len(atoms.numbers) for atoms in batch])
                 bar.update(len(batch))
         return out[0] if single else out
+
+    def hessian(
+        self,
+        structure: Any,
+        *,
+        topology: Topology | None = None,
+        memory_gib: float | None = None,
+    ) -> np.ndarray:
+        """Return the second derivatives of the energy by positions; see :mod:`.hessian`.
+
+        Parameters
+        ----------
+        structure
+            An ASE ``Atoms``, or a :class:`System` of one structure.
+        topology
+            Chemistry of the ``Atoms``, as for :meth:`evaluate`.
+        memory_gib
+            What the calculation may take in GiB, besides what the process holds already; None: what
+            makes it fast.
+
+        Returns
+        -------
+        numpy.ndarray
+            (3 n_atoms, 3 n_atoms) float64 in eV/Å^2, symmetric; as exact as the potential's dtype.
+
+        Raises
+        ------
+        InputError
+            For a TorchScript model, a batch of several structures, a topology beside a ``System``,
+            or a ceiling that is too low.
+        """
+        if not isinstance(self.module, PotentialModule):
+            raise InputError(
+                "a TorchScript model has no second derivatives; load the checkpoint (.safetensors) "
+                "that it was exported from"
+            )
+        if isinstance(structure, System):
+            if topology is not None:
+                raise InputError("a System has fragments already; give no topology beside it")
+            system = structure
+        else:
+            (atoms,) = _as_list([structure])
+            system = self._system_of(atoms, topology)
+        module = self.module
+        if self.is_compiled:  # what torch.compile makes can be differentiated once only
+            module = self._copied_module(self.dtype).to(self.device)
+        found = hessian(module, system, memory_gib=memory_gib)
+        return found.cpu().numpy().astype(np.float64)
 
     def _system_of(self, atoms: Any, topology: Topology | None) -> System:
         """Return the system of an ASE ``Atoms``."""

@@ -22,9 +22,9 @@ from se3set_mlip.training import train, training_config_from_dict
 
 
 def write_sorted() -> None:
-    """Write files to train on, beyond which others lie: what a model does there shows how it goes on.
+    """Write files to train on, beyond which others lie, by energy and by the shortest O-H distance.
 
-    By energy, and by the shortest distance of an oxygen to a hydrogen.
+    What a model does on the others shows how it goes on beyond its training data.
     """
     frames = ase.io.read(DATA / "train_300K.xyz", ":")
     EXTREMES.mkdir(parents=True, exist_ok=True)

@@ -84,7 +84,8 @@ def main() -> None:
         if path.exists():
             continue
         row = run_one(name, options.runs / name)
-        path.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(row, indent=2).replace(f"{ROOT}/", "")
+        path.write_text(f"{text}\n", encoding="utf-8")
         tqdm.write(
             f"{name}: {row['energy_rmse_mev']:.2f} meV, "
             f"{row['force_rmse_mev_per_angstrom']:.2f} meV/Å, {row['wall_time_s']:.0f} s"

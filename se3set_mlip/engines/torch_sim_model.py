@@ -43,8 +43,8 @@ except ImportError as error:
     ) from error
 if not hasattr(torch_sim.SimState, "store_model_extras"):
     raise MissingDependencyError(
-        f"torch-sim {torch_sim.__version__} does not keep what a model says of a system, on which "
-        "this engine stands; upgrade to torch-sim 0.6 or newer, which needs Python 3.12"
+        "this torch-sim does not keep what a model says of a system, on which the engine stands; "
+        "upgrade to torch-sim 0.6 or newer, which needs Python 3.12"
     )
 
 FRAGMENTS = "se3set_fragments"

@@ -268,6 +268,22 @@ def test_fire_with_systems_swapped_in_and_out_ends_at_minima_of_a_shipped_model(
     assert_same({"energy": final.energy, "forces": final.forces}, after)
 
 
+@pytest.mark.parametrize("optimizer", ["fire", "bfgs", "lbfgs", "gradient_descent"])
+def test_optimizers_take_float32_forces_with_float64_energies(optimizer):
+    model = engine.SE3SetTorchSimModel(shipped_model("acetylacetone"), dtype="float32")
+    atoms = [ase.io.read(shipped_structure("acetylacetone")) for _ in range(2)]
+    for seed, one in enumerate(atoms):
+        one.rattle(0.03, seed=seed)
+    start, step = ts.OPTIM_REGISTRY[ts.Optimizer(optimizer)]
+    state = start(model.initialize_state(atoms), model)
+    before = state.energy.clone()
+    for _ in range(4):
+        state = step(state, model)
+    assert state.energy.dtype == torch.float64
+    assert state.positions.dtype == torch.float32
+    assert (state.energy < before).all()
+
+
 def test_a_cell_is_relaxed_by_the_stress(wet_cell):
     model = engine.SE3SetTorchSimModel(wet_cell.potential, compute_stress=True)
     state = model.initialize_state(

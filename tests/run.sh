@@ -45,7 +45,7 @@ step() {
 }
 
 if [[ $wanted == *" lint "* || $wanted == *" newest "* ]]; then
-    if prepare newest openmm,train,test,dev torch==2.13.0; then
+    if prepare newest openmm,train,metatomic,test,dev torch==2.13.0; then
         bin=$environments/newest/bin
         if [[ $wanted == *" lint "* ]]; then
             step "ruff check" "$bin/ruff" check .

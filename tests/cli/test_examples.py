@@ -15,7 +15,13 @@ QUICK = {
     "04_evaluate.py": [],
     "06_smooth_membership.py": ["--points", "20"],
     "05_train_your_own.py": ["--epochs", "1", "--output-dir", "run"],
-}
+    "07_vibrations_and_neb.py": ["--images", "3", "--steps", "300"],
+    "08_ml_mm.py": ["--steps", "20", "--box", "2.2"],
+    "09_active_learning.py": [
+        "--rounds", "2", "--members", "2", "--epochs", "1", "--walks", "2", "--steps", "3",
+        "--output-dir", "run",
+    ],
+}  # fmt: skip
 
 
 def test_every_example_is_listed():

@@ -1,8 +1,8 @@
 """ASE's calculator: atoms -> energy, forces, stress in eV, eV/Å, eV/Å^3 (ASE's own units).
 
 The topology and the fragments are found once and kept while the atoms are the same: the same
-elements, boundary conditions and charge. The hypergraph is built anew from them at every geometry,
-out of candidates that are searched for only when an atom has moved far enough.
+elements, boundary conditions, charge and stated bonds. The hypergraph is built anew from them at
+every geometry, out of candidates that are searched for only when an atom has moved far enough.
 When bonds change on the way, the energy of new fragments would jump: see :mod:`.bond_policy`.
 """
 
@@ -20,6 +20,7 @@ from ase.calculators.calculator import (
 )
 from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
 
 from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, BondPolicy, TopologyChange
 from se3set_mlip.engines.bond_watch import BondWatch
@@ -79,6 +80,16 @@ class SE3SetCalculator(Calculator):
 
     With ``"reperceive"`` the energy depends on the way to a geometry, and may change between two
     evaluations of the same one: not for finite differences, nor for Monte Carlo moves.
+
+    The images of a nudged elastic band must lie on one energy surface, so all of them, and both
+    ends, need the same fragments: give them one calculator, made for the first image, with
+    ``ase.mep.NEB(..., allow_shared_calculator=True)``. With calculators of their own, images on
+    either side of a proton transfer would find bonds of their own. ``"reperceive"`` is not for
+    bands.
+
+    Vibrations without differences come from :meth:`get_hessian`::
+
+        ase.vibrations.VibrationsData.from_2d(atoms, atoms.calc.get_hessian(atoms))
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -174,6 +185,41 @@ class SE3SetCalculator(Calculator):
             tensor = output.stress.squeeze(0).cpu().numpy().astype(np.float64)
             self.results["stress"] = full_3x3_to_voigt_6_stress(tensor)
 
+    def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Return the second derivatives of the energy, for ``ase.vibrations.VibrationsData``.
+
+        The fragments are those in use; constraints play no part.
+
+        Parameters
+        ----------
+        atoms
+            The structure; None: the one computed last.
+
+        Returns
+        -------
+        numpy.ndarray
+            (3 n_atoms, 3 n_atoms) in eV/Å^2, symmetric.
+
+        Raises
+        ------
+        InputError
+            If no structure was given or computed, for a TorchScript model, or for a ceiling of
+            memory that is too low.
+        TopologyError
+            If no bonding pattern fits the geometry and the charge.
+        """
+        atoms = self.atoms if atoms is None else atoms
+        if atoms is None:
+            raise InputError("no structure was computed yet; give the atoms")
+        system = self.potential.system(
+            atoms.numbers,
+            atoms.positions,
+            self.fragmentation(atoms),
+            cell=atoms.cell.array,
+            pbc=atoms.pbc,
+        )
+        return self.potential.hessian(system, memory_gib=self._memory_gib)
+
     def fragmentation(self, atoms: Atoms) -> Fragmentation:
         """Return the fragments of the atoms: those in use, or new ones if the atoms are others.
 
@@ -204,7 +250,11 @@ class SE3SetCalculator(Calculator):
 
     def _identify(self, atoms: Atoms) -> tuple[Any, ...]:
         """Return what a topology depends on, besides the geometry at which it was found."""
-        return atoms.numbers.tobytes(), atoms.pbc.tobytes(), atoms.info.get("charge")
+        charge = atoms.info.get("charge")
+        if charge is None:  # rounded, so that noise of partial charges is no change
+            charge = round(float(atoms.get_initial_charges().sum()), 6)
+        stated = atoms.info.get("mapped_smiles")
+        return atoms.numbers.tobytes(), atoms.pbc.tobytes(), charge, stated
 
     def _check_topology(self, atoms: Atoms) -> None:
         """Raise unless the atoms fit the topology and the charge that were given."""

@@ -88,7 +88,7 @@ class FragmentCache:
         ----------
         atoms
             An ASE ``Atoms`` (or alike: numbers, positions, cell, pbc, info). ``info["charge"]`` is
-            used; without it the structure is taken as neutral.
+            used, else the sum of the initial charges.
         topology
             The chemistry, where the caller knows it; else what the structure states in
             ``info["mapped_smiles"]``; else it is perceived from coordinates.
@@ -98,7 +98,8 @@ class FragmentCache:
         TopologyError
             If no bonding pattern fits the coordinates and the charge.
         InputError
-            If ``topology`` is of other atoms, or the coordinates cannot be right.
+            If ``topology`` is of other atoms or of another charge than ``info["charge"]``, or the
+            coordinates cannot be right.
         """
         numbers = as_numbers(atoms.numbers)
         positions = as_positions(atoms.positions, len(numbers))
@@ -107,7 +108,10 @@ class FragmentCache:
         if topology is None:
             topology = stated_topology(atoms)
         if topology is not None:
-            return self._of_topology(topology, numbers, positions, cell, pbc)
+            found = self._of_topology(topology, numbers, positions, cell, pbc)
+            if atoms.info.get("charge") is not None:
+                _check_charge(total_charge(atoms), topology)
+            return found
 
         charge = total_charge(atoms)
         periodicity = pbc if any(pbc) else None
@@ -167,4 +171,13 @@ class FragmentCache:
             config=self.config,
             cell=cell,
             pbc=pbc if any(pbc) else None,
+        )
+
+
+def _check_charge(charge: int, topology: Topology) -> None:
+    """Raise ``InputError`` if a structure states another charge than its topology has."""
+    if charge != topology.charge:
+        raise InputError(
+            f"atoms.info['charge'] = {charge}, the formal charges of the topology sum to "
+            f"{topology.charge}; correct one of them, or leave the charge out"
         )

@@ -8,6 +8,7 @@ import click
 from tqdm import tqdm
 
 from se3set_mlip.commands.bond_changes import bond_options, printed_changes
+from se3set_mlip.commands.committee import committee_options, load_potential
 from se3set_mlip.commands.options import (
     NEW_FILE,
     memory_option,
@@ -147,12 +148,19 @@ def relax_command(
     show_default=True,
     help="ASE trajectory of all samples (.traj, .xyz).",
 )
+@committee_options
 @bond_options
 @memory_option
 @precision_options
+@click.pass_context
 def md_command(
+    context: click.Context,
+    /,
     *,
     model: Path,
+    committee: tuple[Path, ...],
+    warn_above: float | None,
+    stop_above: float | None,
     engine: str,
     duration: float,
     timestep: float,
@@ -173,6 +181,10 @@ def md_command(
     """Run molecular dynamics of STRUCTURE (a file, or --smiles) with MODEL.
 
     The drift is the slope of the total energy so far; it means something in NVE only.
+
+    With --committee the mean of all models drives the run, and the largest spread of the forces on
+    an atom is printed. Exits with 3 if --stop-above ended the run, with the geometry as the last
+    frame of the trajectory.
     """
     config = DynamicsConfig(
         ensemble=ensemble,
@@ -186,12 +198,15 @@ def md_command(
         on_bond_change=on_bond_change,
         check_interval=check_interval,
         memory_gib=memory_gib,
+        warn_above=warn_above,
+        stop_above=stop_above,
     )
     atoms, topology = read_atoms(structure.pop("structure"), **structure)
-    potential = load(model, device=device, dtype=dtype)
+    potential = load_potential(model, committee, engine=engine, device=device, dtype=dtype)
     engine_function = find_engine(engine)
     tqdm.write(
         "   time (ps)   potential (eV)       total (eV)   T (K)  drift (meV/atom/ps)  ns/day"
+        + ("  spread (eV/Å)" if committee else "")
     )
     with (
         tqdm(total=config.n_steps, unit="step", disable=None) as bar,
@@ -216,12 +231,17 @@ def md_command(
         f"{record.times_ps[-1]:.3f} ps at {record.nanoseconds_per_day:.3f} ns/day, mean "
         f"temperature {record.temperatures_kelvin.mean():.1f} K, trajectory in {trajectory}"
     )
+    if record.stopped is not None:
+        click.echo(f"stopped: {record.stopped}", err=True)
+        context.exit(3)
 
 
 def format_sample(sample: Sample, record: DynamicsRecord, *, conserved: bool) -> str:
     """Return one line of the table that `md` prints."""
+    spread = "" if sample.uncertainty is None else f"  {sample.uncertainty:13.4f}"
     drift = f"{record.drift_mev_per_atom_per_ps:19.5f}" if conserved else f"{'-':>19}"
     return (
         f"{sample.time_ps:12.4f}  {sample.potential_energy:15.6f}  {sample.total_energy:15.6f}  "
         f"{sample.temperature_kelvin:6.1f}  {drift}  {record.nanoseconds_per_day:6.3f}"
+        f"{spread}"
     )

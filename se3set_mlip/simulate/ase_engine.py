@@ -1,6 +1,7 @@
 """Dynamics with ASE's integrators."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import ase
 import ase.units
@@ -10,6 +11,8 @@ from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
 from se3set_mlip.engines.ase_calculator import SE3SetCalculator
+from se3set_mlip.engines.committee_calculator import CommitteeCalculator
+from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.dynamics import DynamicsConfig
 from se3set_mlip.simulate.record import Sample
@@ -42,21 +45,32 @@ def ase_samples(
     Sample
     """
     moving = atoms.copy()
-    moving.calc = SE3SetCalculator(
-        potential,
-        device=potential.device,
-        dtype=potential.dtype,
-        topology=topology,
-        on_bond_change=config.on_bond_change,
-        check_interval=config.check_interval,
-        memory_gib=config.memory_gib,
-    )
+    moving.calc = _calculator(potential, config, topology)
     integrator = _integrator(moving, config)
     freedom = degrees_of_freedom(moving, overall_motion=config.overall_motion)
     yield _sample(moving, 0.0, freedom)
     for stride, time_ps in config.strides():
         integrator.run(stride)
         yield _sample(moving, time_ps, freedom)
+
+
+def _calculator(
+    potential: Potential, config: DynamicsConfig, topology: Topology | None
+) -> SE3SetCalculator:
+    """Return the calculator of a potential; that of a committee minds the thresholds."""
+    settings: dict[str, Any] = {
+        "device": potential.device,
+        "dtype": potential.dtype,
+        "topology": topology,
+        "on_bond_change": config.on_bond_change,
+        "check_interval": config.check_interval,
+        "memory_gib": config.memory_gib,
+    }
+    if not isinstance(potential, Committee):
+        return SE3SetCalculator(potential, **settings)
+    return CommitteeCalculator(
+        potential, warn_above=config.warn_above, stop_above=config.stop_above, **settings
+    )
 
 
 def _integrator(atoms: ase.Atoms, config: DynamicsConfig) -> MolecularDynamics:
@@ -84,4 +98,6 @@ def _sample(atoms: ase.Atoms, time_ps: float, freedom: int) -> Sample:
         time_ps=time_ps,
         n_degrees_of_freedom=freedom,
         topology_changes=atoms.calc.topology_changes,
+        energy_std=atoms.calc.results.get("energy_std"),
+        forces_std=atoms.calc.results.get("forces_std"),
     )

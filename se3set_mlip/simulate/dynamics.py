@@ -8,17 +8,19 @@ Energies in eV, lengths in Å, times in ps except for the time step (fs).
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ase
 import numpy as np
 
 from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, BondPolicy
+from se3set_mlip.engines.uncertainty import UncertaintyError, UncertaintyPolicy
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.chunked import check_memory
+from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
-from se3set_mlip.simulate.record import DynamicsRecord, Sample
+from se3set_mlip.simulate.record import DynamicsRecord, Sample, with_results
 from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.simulate.velocities import draw_momenta
 from se3set_mlip.topology.molecule import Topology
@@ -54,6 +56,9 @@ class DynamicsConfig:
         :class:`~se3set_mlip.engines.bond_policy.BondPolicy`.
     memory_gib
         What one evaluation may take in GiB; None: what makes it fast.
+    warn_above, stop_above
+        Of a committee: spread of the forces on an atom, in eV/Å, above which to warn and to end the
+        run; see :class:`~se3set_mlip.engines.uncertainty.UncertaintyPolicy`.
 
     Raises
     ------
@@ -72,6 +77,8 @@ class DynamicsConfig:
     on_bond_change: str = "keep"
     check_interval: int = CHECK_INTERVAL
     memory_gib: float | None = None
+    warn_above: float | None = None
+    stop_above: float | None = None
 
     def __post_init__(self) -> None:
         """Validate the values."""
@@ -85,6 +92,7 @@ class DynamicsConfig:
                 f"temperature_kelvin = {self.temperature_kelvin}; give zero or a positive number"
             )
         BondPolicy(on_bond_change=self.on_bond_change, check_interval=self.check_interval)
+        UncertaintyPolicy(warn_above=self.warn_above, stop_above=self.stop_above)
         check_memory(self.memory_gib)
 
     @property
@@ -148,14 +156,24 @@ def run_dynamics(
     Returns
     -------
     DynamicsRecord
+        Of all samples before the end. Where a committee ended the run, ``stopped`` says why, and
+        the trajectory has one more frame, the geometry at which it did.
 
     Raises
     ------
     InputError
-        If the energy is no longer finite.
+        If the energy is no longer finite; for thresholds of a spread without a committee.
+    UncertaintyError
+        If a committee's spread is above ``stop_above`` at the start.
     TopologyError
         If the chemistry cannot be found; for a broken bond, where the configuration says so.
     """
+    thresholds = {"warn_above": config.warn_above, "stop_above": config.stop_above}
+    if not isinstance(potential, Committee) and any(thresholds.values()):
+        raise InputError(
+            f"thresholds of a spread, {thresholds}, but one potential alone has none; give a "
+            "committee of two or more, or no thresholds"
+        )
     moving = atoms.copy()
     if not config.keep_velocities:
         moving.set_momenta(
@@ -169,32 +187,56 @@ def run_dynamics(
     measured: list[tuple[float, ...]] = []
     start = time.perf_counter()
     with open_trajectory(trajectory) as write:
-        for sample in engine(potential, moving, config, topology):
-            if not np.isfinite(sample.total_energy):
-                raise InputError(
-                    f"the energy is {sample.total_energy} at {sample.time_ps:.4f} ps; the "
-                    "structure exploded: relax it first, take a shorter time step, or check that "
-                    "the potential was trained on such structures"
+        try:
+            for sample in engine(potential, moving, config, topology):
+                if not np.isfinite(sample.total_energy):
+                    raise InputError(
+                        f"the energy is {sample.total_energy} at {sample.time_ps:.4f} ps; the "
+                        "structure exploded: relax it first, take a shorter time step, or check "
+                        "that the potential was trained on such structures"
+                    )
+                measured.append(
+                    (
+                        sample.time_ps,
+                        sample.potential_energy,
+                        sample.kinetic_energy,
+                        sample.temperature_kelvin,
+                    )
                 )
-            measured.append(
-                (
-                    sample.time_ps,
-                    sample.potential_energy,
-                    sample.kinetic_energy,
-                    sample.temperature_kelvin,
+                write(sample.atoms)
+                times, potentials, kinetics, temperatures = np.array(measured).T
+                record = DynamicsRecord(
+                    times_ps=times,
+                    potential_energies=potentials,
+                    kinetic_energies=kinetics,
+                    temperatures_kelvin=temperatures,
+                    wall_seconds=time.perf_counter() - start,
+                    final=sample.atoms,
+                    topology_changes=sample.topology_changes,
                 )
-            )
-            write(sample.atoms)
-            times, potentials, kinetics, temperatures = np.array(measured).T
-            record = DynamicsRecord(
-                times_ps=times,
-                potential_energies=potentials,
-                kinetic_energies=kinetics,
-                temperatures_kelvin=temperatures,
-                wall_seconds=time.perf_counter() - start,
-                final=sample.atoms,
-                topology_changes=sample.topology_changes,
-            )
-            if on_sample is not None:
-                on_sample(sample, record)
+                if on_sample is not None:
+                    on_sample(sample, record)
+        except UncertaintyError as error:
+            if not measured:
+                raise
+            write(_geometry_of(moving, error))
+            record = replace(record, stopped=str(error))
     return record
+
+
+def _geometry_of(atoms: ase.Atoms, error: UncertaintyError) -> ase.Atoms:
+    """Return the atoms, without velocities, where the members of a committee disagree."""
+    found = error.geometry
+    assert found is not None
+    frame = atoms.copy()
+    frame.arrays.pop("momenta", None)
+    frame.positions = found.positions
+    if found.pbc.any():
+        frame.cell = found.cell
+    return with_results(
+        frame,
+        energy=found.energy,
+        forces=found.forces,
+        energy_std=found.energy_std,
+        forces_std=found.forces_std,
+    )

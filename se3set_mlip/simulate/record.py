@@ -41,6 +41,34 @@ def line_through(
     return float(slope), float(np.sqrt(np.mean(residual**2)))
 
 
+def with_results(
+    atoms: ase.Atoms,
+    *,
+    energy: float,
+    forces: NDArray[np.float64],
+    energy_std: float | None = None,
+    forces_std: NDArray[np.float64] | None = None,
+) -> ase.Atoms:
+    """Return a copy of atoms that remembers energy and forces, and the spread of a committee.
+
+    Parameters
+    ----------
+    atoms
+        Positions and momenta.
+    energy, forces
+        Potential energy in eV and forces in eV/Å, (n_atoms, 3).
+    energy_std, forces_std
+        Spread, eV and (n_atoms, 3) eV/Å; None: there is none.
+    """
+    frozen = atoms.copy()
+    frozen.calc = SinglePointCalculator(frozen, energy=energy, forces=forces)
+    if energy_std is not None:
+        frozen.info["energy_std"] = energy_std
+    if forces_std is not None:
+        frozen.arrays["forces_std"] = forces_std
+    return frozen
+
+
 @dataclass(frozen=True)
 class Sample:
     """The system at one time of a run."""
@@ -55,6 +83,8 @@ class Sample:
     """Positions, momenta, and energy and forces as stored results."""
     topology_changes: tuple[TopologyChange, ...] = ()
     """All since the start."""
+    uncertainty: float | None = None
+    """Of a committee: the largest ``forces_std_norm`` of an atom, eV/Å."""
 
     @classmethod
     def of(
@@ -66,6 +96,8 @@ class Sample:
         time_ps: float,
         n_degrees_of_freedom: int,
         topology_changes: tuple[TopologyChange, ...] = (),
+        energy_std: float | None = None,
+        forces_std: NDArray[np.float64] | None = None,
     ) -> "Sample":
         """Take a sample of moving atoms.
 
@@ -81,9 +113,13 @@ class Sample:
             Those that carry kinetic energy, for the temperature.
         topology_changes
             All since the start.
+        energy_std, forces_std
+            Spread of a committee, eV and (n_atoms, 3) eV/Å; None: there is none. It is kept in
+            ``atoms.info`` and ``atoms.arrays``.
         """
-        frozen = atoms.copy()
-        frozen.calc = SinglePointCalculator(frozen, energy=energy, forces=forces)
+        frozen = with_results(
+            atoms, energy=energy, forces=forces, energy_std=energy_std, forces_std=forces_std
+        )
         frozen.info["time_ps"] = time_ps
         kinetic = float(frozen.get_kinetic_energy())
         return cls(
@@ -93,6 +129,9 @@ class Sample:
             temperature_kelvin=temperature_kelvin(kinetic, n_degrees_of_freedom),
             atoms=frozen,
             topology_changes=topology_changes,
+            uncertainty=(
+                None if forces_std is None else float(np.linalg.norm(forces_std, axis=1).max())
+            ),
         )
 
     @property
@@ -112,6 +151,8 @@ class DynamicsRecord:
     wall_seconds: float
     final: ase.Atoms
     topology_changes: tuple[TopologyChange, ...] = ()
+    stopped: str | None = None
+    """Why a committee ended the run before its time."""
 
     @property
     def n_atoms(self) -> int:

@@ -1,0 +1,51 @@
+"""What `md` does with several models: the options, and the models that they name."""
+
+from pathlib import Path
+
+import click
+
+from se3set_mlip.commands.options import EXISTING_FILE, Command
+from se3set_mlip.errors import InputError
+from se3set_mlip.export.loading import load
+from se3set_mlip.potential.committee import Committee
+from se3set_mlip.potential.potential import Potential
+
+
+def committee_options(command: Command) -> Command:
+    """Add ``--committee``, ``--warn-above`` and ``--stop-above``."""
+    command = click.option(
+        "--stop-above",
+        type=click.FloatRange(min=0.0, min_open=True),
+        help="End the run where the models' forces on an atom have a larger spread, in eV/Å.",
+    )(command)
+    command = click.option(
+        "--warn-above",
+        type=click.FloatRange(min=0.0, min_open=True),
+        help="Warn each time that the spread rises above this, in eV/Å.",
+    )(command)
+    return click.option(
+        "--committee",
+        type=EXISTING_FILE,
+        multiple=True,
+        help="One more model, trained alike with another seed; may be given again.",
+    )(command)
+
+
+def load_potential(
+    model: Path, committee: tuple[Path, ...], *, engine: str, device: str, dtype: str
+) -> Potential:
+    """Load one model, or all models of a committee.
+
+    Raises
+    ------
+    InputError
+        For a committee in an engine that runs none.
+    ConfigError
+        If the models do not go together.
+    ArtifactError
+        If one cannot be read.
+    """
+    if committee and engine != "ase":
+        raise InputError(f"--committee runs with --engine ase, not with {engine}; choose that")
+    members = [load(path, device=device, dtype=dtype) for path in (model, *committee)]
+    return Committee(members) if committee else members[0]

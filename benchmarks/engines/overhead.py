@@ -109,13 +109,14 @@ def in_openmm(platform: str, *, bound: bool = False) -> Callable[..., Evaluate]:
         system.addForce(force)
         place = openmm.Platform.getPlatformByName(platform)
         context = openmm.Context(system, openmm.VerletIntegrator(0.0005), place)
-        in_ev = unit.kilojoule_per_mole * KJ_PER_MOL_PER_EV
+        kilojoule = unit.kilojoule_per_mole
 
         def evaluate(positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             context.setPositions(positions / ANGSTROM_PER_NANOMETER)
             state = context.getState(energy=True, forces=True)
-            forces = state.getForces(asNumpy=True).value_in_unit(in_ev / unit.angstrom)
-            return state.getPotentialEnergy().value_in_unit(in_ev), forces
+            forces = state.getForces(asNumpy=True).value_in_unit(kilojoule / unit.angstrom)
+            energy = state.getPotentialEnergy().value_in_unit(kilojoule)
+            return energy / KJ_PER_MOL_PER_EV, forces / KJ_PER_MOL_PER_EV
 
         return evaluate
 

@@ -18,7 +18,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from tblite.ase import TBLite
 
-from se3set_mlip.engines.committee_calculator import CommitteeCalculator
+from se3set_mlip import CommitteeCalculator
 from se3set_mlip.engines.uncertainty import UncertaintyError
 from se3set_mlip.training import train, training_config_from_dict
 

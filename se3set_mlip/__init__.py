@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from se3set_mlip import errors, testing, units
     from se3set_mlip.engines.ase_calculator import SE3SetCalculator
+    from se3set_mlip.engines.committee_calculator import CommitteeCalculator
     from se3set_mlip.export.loading import load
     from se3set_mlip.fragments.fragmentation import Fragmentation, FragmentationConfig, fragment
+    from se3set_mlip.potential.committee import Committee
     from se3set_mlip.potential.potential import Evaluation, Potential
     from se3set_mlip.potential.published import reproduce_published
     from se3set_mlip.topology.molecule import Topology
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Committee",
+    "CommitteeCalculator",
     "Evaluation",
     "Fragmentation",
     "FragmentationConfig",
@@ -34,6 +38,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Committee": "se3set_mlip.potential.committee",
+    "CommitteeCalculator": "se3set_mlip.engines.committee_calculator",
     "Evaluation": "se3set_mlip.potential.potential",
     "Fragmentation": "se3set_mlip.fragments.fragmentation",
     "FragmentationConfig": "se3set_mlip.fragments.fragmentation",

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from se3set_mlip.commands.options import EXISTING_FILE, Command
-from se3set_mlip.errors import InputError
 from se3set_mlip.export.loading import load
 from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
@@ -32,20 +31,16 @@ def committee_options(command: Command) -> Command:
 
 
 def load_potential(
-    model: Path, committee: tuple[Path, ...], *, engine: str, device: str, dtype: str
+    model: Path, committee: tuple[Path, ...], *, device: str, dtype: str
 ) -> Potential:
     """Load one model, or all models of a committee.
 
     Raises
     ------
-    InputError
-        For a committee in an engine that runs none.
     ConfigError
         If the models do not go together.
     ArtifactError
         If one cannot be read.
     """
-    if committee and engine != "ase":
-        raise InputError(f"--committee runs with --engine ase, not with {engine}; choose that")
     members = [load(path, device=device, dtype=dtype) for path in (model, *committee)]
     return Committee(members) if committee else members[0]

@@ -202,7 +202,7 @@ def md_command(
         stop_above=stop_above,
     )
     atoms, topology = read_atoms(structure.pop("structure"), **structure)
-    potential = load_potential(model, committee, engine=engine, device=device, dtype=dtype)
+    potential = load_potential(model, committee, device=device, dtype=dtype)
     engine_function = find_engine(engine)
     tqdm.write(
         "   time (ps)   potential (eV)       total (eV)   T (K)  drift (meV/atom/ps)  ns/day"

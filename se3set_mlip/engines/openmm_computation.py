@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from se3set_mlip.engines.bond_policy import BondPolicy, TopologyChange
 from se3set_mlip.engines.bond_watch import BondWatch
 from se3set_mlip.engines.openmm_package import unit
+from se3set_mlip.engines.uncertainty import UncertaintyPolicy, WatchedCommittee
 from se3set_mlip.errors import ArtifactError, Se3SetError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import potential_from_bytes
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.potential.spread import Spread
 from se3set_mlip.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 
@@ -31,7 +33,7 @@ class SE3SetComputation:
     Parameters
     ----------
     checkpoint
-        The bytes of a checkpoint, or the path of one.
+        The bytes of a checkpoint, or the path of one; for a committee the bytes of every member's.
     fragmentation
         Fragments of the particles that the force acts on.
     periodic
@@ -45,6 +47,8 @@ class SE3SetComputation:
         makes one, goes on from the fragments in use.
     memory_gib
         What one evaluation may take in GiB; None: what makes it fast.
+    uncertainty
+        Thresholds of a committee's spread, in eV/Å; None: there are none.
 
     Attributes
     ----------
@@ -59,7 +63,7 @@ class SE3SetComputation:
 
     def __init__(
         self,
-        checkpoint: bytes | Path,
+        checkpoint: bytes | Path | tuple[bytes, ...],
         fragmentation: Fragmentation,
         *,
         periodic: bool,
@@ -67,12 +71,14 @@ class SE3SetComputation:
         dtype: str | None = None,
         policy: BondPolicy | None = None,
         memory_gib: float | None = None,
+        uncertainty: UncertaintyPolicy | None = None,
     ) -> None:
+        self.uncertainty = uncertainty
         self.checkpoint = checkpoint
         self.periodic = periodic
         self.device = device
         self.dtype = dtype
-        self.checksum = hashlib.sha256(self._read()).hexdigest()
+        self.checksum = _checksum(self._read())
         self.failure: Se3SetError | None = None
         self._watch = BondWatch(policy or BondPolicy(), fragmentation, memory_gib=memory_gib)
         self._potential: Potential | None = None
@@ -86,6 +92,11 @@ class SE3SetComputation:
     def topology_changes(self) -> tuple[TopologyChange, ...]:
         """What ``"reperceive"`` has done, in order."""
         return tuple(self._watch.topology_changes)
+
+    @property
+    def spread(self) -> Spread | None:
+        """Spread of a committee in the last evaluation, in eV and eV/Å; None: there is none."""
+        return self._potential.spread if isinstance(self._potential, WatchedCommittee) else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the loaded potential."""
@@ -112,6 +123,8 @@ class SE3SetComputation:
             For coincident particles, values that are not finite, or a box that has collapsed.
         TopologyError
             For a broken bond, if the policy says so.
+        UncertaintyError
+            If a committee's spread is above ``stop_above``.
 
         Notes
         -----
@@ -151,12 +164,14 @@ class SE3SetComputation:
             forces * (KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER),
         )
 
-    def _read(self) -> bytes:
-        """Return the bytes of the checkpoint."""
-        if isinstance(self.checkpoint, bytes):
+    def _read(self) -> tuple[bytes, ...]:
+        """Return the bytes of the checkpoint, or of all members'."""
+        if isinstance(self.checkpoint, tuple):
             return self.checkpoint
+        if isinstance(self.checkpoint, bytes):
+            return (self.checkpoint,)
         try:
-            return self.checkpoint.read_bytes()
+            return (self.checkpoint.read_bytes(),)
         except OSError as error:
             raise ArtifactError(
                 f"this force reads its potential from {self.checkpoint}, which cannot be read "
@@ -167,14 +182,25 @@ class SE3SetComputation:
     def _load(self) -> Potential:
         """Return the potential, from the checkpoint at the first call."""
         if self._potential is None:
-            content = self._read()
-            if hashlib.sha256(content).hexdigest() != self.checksum:
+            contents = self._read()
+            if _checksum(contents) != self.checksum:
                 raise ArtifactError(
                     f"{self.checkpoint!r} is not the checkpoint that this force was made with: its "
                     f"SHA-256 should be {self.checksum}; put that file back, or make the force anew"
                 )
-            self._potential = potential_from_bytes(content, device=self.device, dtype=self.dtype)
+            members = [
+                potential_from_bytes(content, device=self.device, dtype=self.dtype)
+                for content in contents
+            ]
+            self._potential = (
+                WatchedCommittee(members, self.uncertainty) if len(members) > 1 else members[0]
+            )
         return self._potential
+
+
+def _checksum(contents: tuple[bytes, ...]) -> str:
+    """Return the SHA-256 of the bytes of all checkpoints."""
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 class SE3SetTensorComputation(SE3SetComputation):

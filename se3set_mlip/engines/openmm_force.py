@@ -30,9 +30,11 @@ from se3set_mlip.engines.openmm_computation import SE3SetComputation, SE3SetTens
 from se3set_mlip.engines.openmm_fragments import find_fragments
 from se3set_mlip.engines.openmm_package import app, openmm, unit
 from se3set_mlip.engines.openmm_torch import create_torch_force, python_torch_force
+from se3set_mlip.engines.uncertainty import WatchedCommittee
 from se3set_mlip.errors import ConfigError, InputError, MissingDependencyError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import checkpoint_bytes, load_checkpoint
+from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.topology.molecule import Topology
 
@@ -61,8 +63,9 @@ def create_force(
     Parameters
     ----------
     potential
-        A potential, or the path of a checkpoint. A potential that ``se3set_mlip.export`` bound to
-        the system needs nothing else, and becomes a ``TorchForce``.
+        A potential, or the path of a checkpoint; a committee too, and the thresholds of a
+        :class:`~se3set_mlip.engines.uncertainty.WatchedCommittee`. A potential that
+        ``se3set_mlip.export`` bound to the system needs nothing else, and becomes a ``TorchForce``.
     topology
         What the force acts on: fragments, a topology, or an OpenMM ``Topology`` with its bonds.
     positions
@@ -149,13 +152,14 @@ def create_force(
         box_nm=_in_nanometers(box) if periodic and box is not None else None,
     )
     computation = computation_class(
-        checkpoint_bytes(potential) if embed or path is None else path,
+        _contents(potential) if embed or path is None else path,
         fragmentation,
         periodic=periodic,
         device=device,
         dtype=dtype or str(potential.dtype).removeprefix("torch."),
         policy=policy,
         memory_gib=memory_gib,
+        uncertainty=potential.policy if isinstance(potential, WatchedCommittee) else None,
     )
     force = force_class(computation)
     if particles is not None:
@@ -169,6 +173,13 @@ def create_force(
     force.setName("SE3Set")
     force.computation = computation
     return force
+
+
+def _contents(potential: Potential) -> bytes | tuple[bytes, ...]:
+    """Return the checkpoint of a potential, or those of all members of a committee."""
+    if isinstance(potential, Committee):
+        return tuple(checkpoint_bytes(member) for member in potential.members)
+    return checkpoint_bytes(potential)
 
 
 def _classes(kind: str) -> tuple[Any, type[SE3SetComputation]]:

@@ -16,7 +16,9 @@ from openmm import unit
 
 from se3set_mlip.engines.openmm_computation import SE3SetComputation
 from se3set_mlip.engines.openmm_force import create_force
+from se3set_mlip.engines.uncertainty import UncertaintyPolicy, WatchedCommittee
 from se3set_mlip.errors import InputError
+from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.simulate.dynamics import DynamicsConfig
@@ -94,6 +96,9 @@ def _context(
         system.addParticle(mass)
     if periodic:
         _set_box(system, atoms)
+    if isinstance(potential, Committee):
+        thresholds = UncertaintyPolicy(warn_above=config.warn_above, stop_above=config.stop_above)
+        potential = WatchedCommittee(potential.members, thresholds)
     force = create_force(
         potential,
         fragmentation,
@@ -157,6 +162,7 @@ def _sample(
     now = start.copy()
     now.positions = np.array(positions) * ANGSTROM_PER_NANOMETER
     now.set_velocities(np.array(velocities) * _ASE_VELOCITY_PER_NM_PER_PS)
+    spread = computation.spread
     return Sample.of(
         now,
         energy=state.getPotentialEnergy().value_in_unit(kilojoule) / KJ_PER_MOL_PER_EV,
@@ -164,4 +170,6 @@ def _sample(
         time_ps=time_ps,
         n_degrees_of_freedom=freedom,
         topology_changes=computation.topology_changes,
+        energy_std=None if spread is None else float(spread.energy_std),
+        forces_std=None if spread is None else spread.forces_std.cpu().numpy(),
     )

@@ -235,7 +235,6 @@ def test_a_topology_of_ours_is_enough_with_positions(molecule):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"positions": None}, "positions are missing"),
         ({"positions": np.zeros((2, 3))}, r"shape \(2, 3\) for an OpenMM topology of 18 atoms"),
         ({"particles": [3, 4, 99]}, r"particles \[99\] do not fit a topology of 18 atoms"),
         ({"particles": [3, 3]}, "each once"),
@@ -249,6 +248,17 @@ def test_particles_that_do_not_fit_are_an_error(molecule, arguments, message):
     defaults = {"positions": positions, "particles": range(3, 18)}
     with pytest.raises(InputError, match=message):
         create_force(molecule.potential, topology, **(defaults | arguments))
+
+
+def test_positions_are_missing_only_where_fragments_depend_on_them(case):
+    topology = case.fragmentation.topology
+    if case.potential.config.fragmentation.needs_geometry:
+        with pytest.raises(InputError, match="positions are missing"):
+            create_force(case.potential, topology)
+        return
+    force = create_force(case.potential, topology, periodic=case.periodic)
+    context = context_of(system_of(len(case.numbers), force, case.cell))
+    assert_same(compute(context, case.positions), case.expected(case.positions), FLOAT64)
 
 
 @pytest.mark.parametrize("kind", ["fragmentation", "topology"])

@@ -1,13 +1,18 @@
 """Two small potentials, and two systems to compute: a molecule, and a wet cell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import ase.io
 import numpy as np
 import pytest
 import torch
+from openmm import app, unit
 
 from se3set_mlip.fragments.fragmentation import PRESETS, Fragmentation
 from se3set_mlip.model.config import ModelConfig
+from se3set_mlip.model_files import shipped_model, shipped_structure
+from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.potential import Metadata, Potential
 from se3set_mlip.potential.potential_module import PotentialModule
@@ -53,6 +58,32 @@ class Case:
                 positions = (fractional - np.floor(fractional)) @ self.cell
             found.append(positions)
         return found
+
+    def openmm_topology(self, *, before: Sequence[Sequence[str]] = ()) -> app.Topology:
+        """The molecules as OpenMM describes them, in one residue, after some others.
+
+        Each of those is a list of symbols, whose first atom is bonded to all others.
+        """
+        topology = app.Topology()
+        chain = topology.addChain()
+        for symbols in before:
+            residue = topology.addResidue("HOH" if symbols[0] == "O" else "ION", chain)
+            first, *others = (
+                topology.addAtom(f"{symbol}{k}", app.element.get_by_symbol(symbol), residue)
+                for k, symbol in enumerate(symbols)
+            )
+            for atom in others:
+                topology.addBond(first, atom)
+        residue = topology.addResidue("MOL", chain)
+        atoms = [
+            topology.addAtom(f"A{k}", app.element.Element.getByAtomicNumber(number), residue)
+            for k, number in enumerate(self.numbers)
+        ]
+        for i, j in self.fragmentation.topology.bonds:
+            topology.addBond(atoms[i], atoms[j])
+        if self.cell is not None:
+            topology.setPeriodicBoxVectors(self.cell / 10 * unit.nanometer)
+        return topology
 
     def expected(self, positions: np.ndarray, *, stress: bool = False):
         """What the potential itself computes, eager."""
@@ -127,3 +158,13 @@ def wet_cell() -> Case:
 @pytest.fixture(scope="session")
 def molecule_float32() -> Case:
     return make_case("implicit", periodic=False, dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def trained() -> Case:
+    """The shipped model of acetylacetone: random weights bind no atoms."""
+    potential = load_checkpoint(shipped_model("acetylacetone")).to(dtype="float64")
+    atoms = ase.io.read(shipped_structure("acetylacetone"))
+    topology = Topology.from_coordinates(atoms.numbers, atoms.positions, charge=0)
+    fragmentation = potential.fragment(topology, atoms.positions)
+    return Case(potential, fragmentation, atoms.positions, None)

@@ -3,14 +3,12 @@
 import sys
 import types
 
-import ase.io
 import numpy as np
 import openmm
 import pytest
 import torch
 from openmm import app, unit
 
-import se3set_mlip as s3
 from se3set_mlip.engines.openmm_computation import SE3SetTensorComputation
 from se3set_mlip.engines.openmm_force import (
     MOLECULES,
@@ -20,45 +18,13 @@ from se3set_mlip.engines.openmm_force import (
 )
 from se3set_mlip.engines.openmm_fragments import find_fragments
 from se3set_mlip.errors import ConfigError, InputError, MissingDependencyError
-from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.topology.molecule import Topology
 
 PLATFORMS = ["Reference", "CPU"]
 
 
-@pytest.fixture(scope="module")
-def trained() -> types.SimpleNamespace:
-    """The shipped model of acetylacetone: random weights bind no atoms."""
-    potential = s3.load(shipped_model("acetylacetone")).to(dtype="float64")
-    atoms = ase.io.read(shipped_structure("acetylacetone"))
-    topology = Topology.from_coordinates(atoms.numbers, atoms.positions, charge=0)
-    return types.SimpleNamespace(
-        potential=potential,
-        fragmentation=potential.fragment(topology, atoms.positions),
-        numbers=tuple(atoms.numbers.tolist()),
-        positions=atoms.positions,
-        cell=None,
-        periodic=False,
-    )
-
-
-def openmm_topology(case) -> app.Topology:
-    """The molecules of a case as OpenMM describes them, in one residue."""
-    topology = app.Topology()
-    residue = topology.addResidue("MOL", topology.addChain())
-    atoms = [
-        topology.addAtom(f"A{k}", app.element.Element.getByAtomicNumber(number), residue)
-        for k, number in enumerate(case.numbers)
-    ]
-    for i, j in case.fragmentation.topology.bonds:
-        topology.addBond(atoms[i], atoms[j])
-    if case.cell is not None:
-        topology.setPeriodicBoxVectors(case.cell / 10 * unit.nanometer)
-    return topology
-
-
 def start(case, integrator, platform="Reference", *forces) -> openmm.Context:
-    topology = openmm_topology(case)
+    topology = case.openmm_topology()
     system = create_system(
         topology, create_force(case.potential, case.fragmentation, periodic=case.periodic)
     )
@@ -167,7 +133,7 @@ def test_without_molecules_a_barostat_scales_bonds(wet_cell):
 
 
 def test_molecules_cost_no_energy_and_are_those_of_the_topology(wet_cell):
-    topology = openmm_topology(wet_cell)
+    topology = wet_cell.openmm_topology()
     force = create_force(wet_cell.potential, wet_cell.fragmentation, periodic=True)
     system = create_system(topology, force)
     context = openmm.Context(

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import openmm
 import pytest
-from openmm import app, unit
+from openmm import unit
 from openmmml import MLPotential
 
 from se3set_mlip.errors import ConfigError, InputError
@@ -28,27 +28,6 @@ from openmmml import MLPotential
 assert "se3set" in MLPotential._implFactories
 MLPotential("se3set", modelPath="anything")
 """
-
-
-def openmm_topology(case, *, n_waters: int = 0) -> app.Topology:
-    """The molecules of a case after some waters, as OpenMM describes them."""
-    topology = app.Topology()
-    chain = topology.addChain()
-    for _ in range(n_waters):
-        residue = topology.addResidue("HOH", chain)
-        oxygen = topology.addAtom("O", app.element.oxygen, residue)
-        for name in ("H1", "H2"):
-            topology.addBond(oxygen, topology.addAtom(name, app.element.hydrogen, residue))
-    residue = topology.addResidue("MOL", chain)
-    atoms = [
-        topology.addAtom(f"A{index}", app.element.Element.getByAtomicNumber(number), residue)
-        for index, number in enumerate(case.numbers)
-    ]
-    for i, j in case.fragmentation.topology.bonds:
-        topology.addBond(atoms[i], atoms[j])
-    if case.cell is not None:
-        topology.setPeriodicBoxVectors(case.cell / 10 * unit.nanometer)
-    return topology
 
 
 def model_of(case, tmp_path):
@@ -84,7 +63,7 @@ def test_openmm_ml_is_imported_without_what_a_potential_needs():
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_a_system_computes_the_potential(case, tmp_path, platform):
-    topology = openmm_topology(case)
+    topology = case.openmm_topology()
     positions = case.positions / 10 * unit.nanometer
     system = model_of(case, tmp_path).createSystem(topology, positions=positions, device="cpu")
     assert system.usesPeriodicBoundaryConditions() == case.periodic
@@ -93,7 +72,7 @@ def test_a_system_computes_the_potential(case, tmp_path, platform):
 
 
 def test_positions_are_not_needed_where_fragments_do_not_depend_on_them(molecule, tmp_path):
-    system = model_of(molecule, tmp_path).createSystem(openmm_topology(molecule), device="cpu")
+    system = model_of(molecule, tmp_path).createSystem(molecule.openmm_topology(), device="cpu")
     assert_same(compute(system, molecule.positions), molecule.expected(molecule.positions))
 
 
@@ -101,7 +80,7 @@ class Mixture:
     """A molecule among waters: the topology, the classical system, positions in Å."""
 
     def __init__(self, case, *, n_waters: int = 6, periodic: bool = False) -> None:
-        self.topology = openmm_topology(case, n_waters=n_waters)
+        self.topology = case.openmm_topology(before=[("O", "H", "H")] * n_waters)
         self.n_mm = 3 * n_waters
         self.ml = list(range(self.n_mm, self.n_mm + len(case.numbers)))
         places = np.array([[x, y, 7.0] for x in (-6.0, 0.0, 6.0) for y in (-4.0, 4.0)])
@@ -143,7 +122,7 @@ def test_a_classical_environment_keeps_its_part(molecule, tmp_path, periodic):
     mixed = model_of(molecule, tmp_path).createMixedSystem(
         mixture.topology, mixture.system, mixture.ml, device="cpu"
     )
-    alone = classical_system(openmm_topology(molecule))
+    alone = classical_system(molecule.openmm_topology())
     expected = molecule.expected(molecule.positions)
     energy, forces = compute(mixed, mixture.positions)
     all_energy, all_forces = compute(mixture.system, mixture.positions)
@@ -203,7 +182,7 @@ def test_a_bond_that_leads_out_of_the_molecules_is_an_error(molecule, tmp_path):
 )
 def test_wrong_keywords_are_errors(molecule, tmp_path, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        model_of(molecule, tmp_path).createSystem(openmm_topology(molecule), **arguments)
+        model_of(molecule, tmp_path).createSystem(molecule.openmm_topology(), **arguments)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"modelPath": "a", "modelpath": "b"}])
@@ -214,7 +193,7 @@ def test_a_potential_without_its_model_says_how(arguments):
 
 def test_precision_is_chosen(molecule, tmp_path):
     system = model_of(molecule, tmp_path).createSystem(
-        openmm_topology(molecule), device="cpu", precision="single"
+        molecule.openmm_topology(), device="cpu", precision="single"
     )
     energy, _ = compute(system, molecule.positions)
     error = abs(energy / float(molecule.expected(molecule.positions).energy) - 1.0)

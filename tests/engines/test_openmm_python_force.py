@@ -184,26 +184,8 @@ def test_fragments_of_other_settings_are_an_error(molecule):
         create_force(molecule.potential, other)
 
 
-def openmm_topology(case, *, n_ions=0) -> app.Topology:
-    """The molecules of a case after some helium ions, as OpenMM describes them."""
-    topology = app.Topology()
-    chain = topology.addChain()
-    for _ in range(n_ions):
-        topology.addAtom("He", app.element.helium, topology.addResidue("ION", chain))
-    residue = topology.addResidue("MOL", chain)
-    atoms = [
-        topology.addAtom(f"A{index}", app.element.Element.getByAtomicNumber(number), residue)
-        for index, number in enumerate(case.numbers)
-    ]
-    for i, j in case.fragmentation.topology.bonds:
-        topology.addBond(atoms[i], atoms[j])
-    if case.cell is not None:
-        topology.setPeriodicBoxVectors(case.cell / 10 * unit.nanometer)
-    return topology
-
-
 def test_an_openmm_topology_is_enough_with_positions(case):
-    topology = openmm_topology(case)
+    topology = case.openmm_topology()
     force = create_force(case.potential, topology, positions=case.positions / 10 * unit.nanometer)
     assert force.usesPeriodicBoundaryConditions() == case.periodic
     system = create_system(topology, force)
@@ -213,7 +195,7 @@ def test_an_openmm_topology_is_enough_with_positions(case):
 
 
 def test_particles_are_picked_out_of_an_openmm_topology(molecule):
-    topology = openmm_topology(molecule, n_ions=3)
+    topology = molecule.openmm_topology(before=[["He"]] * 3)
     positions = np.concatenate([np.full((3, 3), 20.0) + np.eye(3), molecule.positions])
     particles = range(3, 3 + len(molecule.numbers))
     force = create_force(
@@ -244,7 +226,7 @@ def test_a_topology_of_ours_is_enough_with_positions(molecule):
 )
 def test_particles_that_do_not_fit_are_an_error(molecule, arguments, message):
     positions = np.concatenate([np.full((3, 3), 2.0) + np.eye(3), molecule.positions / 10])
-    topology = openmm_topology(molecule, n_ions=3)
+    topology = molecule.openmm_topology(before=[["He"]] * 3)
     defaults = {"positions": positions, "particles": range(3, 18)}
     with pytest.raises(InputError, match=message):
         create_force(molecule.potential, topology, **(defaults | arguments))

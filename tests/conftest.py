@@ -64,3 +64,17 @@ def tiny_model(tiny_potential: Potential, tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_checkpoint(path, tiny_potential)
     return path
+
+
+@pytest.fixture
+def searches(monkeypatch) -> list[float]:
+    """The skins with which candidates have been searched for, in order."""
+    found = []
+    candidates = PotentialModule.candidates
+
+    def spy(self, system, skin):
+        found.append(skin)
+        return candidates(self, system, skin)
+
+    monkeypatch.setattr(PotentialModule, "candidates", spy)
+    return found

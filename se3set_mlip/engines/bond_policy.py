@@ -32,7 +32,6 @@ from se3set_mlip.units import MEV_PER_EV
 
 ON_BOND_CHANGE = ("keep", "error", "reperceive")
 CHECK_INTERVAL = 100
-BROKEN_FACTOR = 1.6
 GIVEN_UP_FACTOR = 1.35
 
 Bond = tuple[int, int]

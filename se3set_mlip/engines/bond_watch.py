@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from se3set_mlip.elements import COVALENT_RADII
 from se3set_mlip.engines.bond_policy import (
-    BROKEN_FACTOR,
     GIVEN_UP_FACTOR,
     Bond,
     BondPolicy,
@@ -26,7 +25,7 @@ from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.potential_module import PotentialOutput
 from se3set_mlip.topology.coordinates import bonded_pairs
 from se3set_mlip.topology.geometry import as_positions, make_box, minimum_image
-from se3set_mlip.topology.molecule import Topology
+from se3set_mlip.topology.molecule import BROKEN_FACTOR, Topology
 
 
 class BondWatch:
@@ -185,9 +184,7 @@ class BondWatch:
         """Warn, once, or raise when a bond of the topology in use is broken."""
         topology = self.fragmentation.topology
         raises = self.policy.on_bond_change == "error"
-        if (self._warned and not raises) or topology.bonds_hold(
-            positions, cell=cell, pbc=pbc, factor=BROKEN_FACTOR
-        ):
+        if (self._warned and not raises) or topology.bonds_hold(positions, cell=cell, pbc=pbc):
             return
         lengths, stretches = _stretches(topology, positions, cell, pbc)
         worst = int(np.argmax(stretches))

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from se3set_mlip.elements import COVALENT_RADII
-from se3set_mlip.engines.bond_policy import BROKEN_FACTOR
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.candidates import in_lattice
 from se3set_mlip.hypergraph.hypergraph import System, moved
 from se3set_mlip.hypergraph.neighbors import usable_cell
+from se3set_mlip.topology.molecule import BROKEN_FACTOR
 
 
 @dataclass(frozen=True)

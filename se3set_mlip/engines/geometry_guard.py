@@ -8,10 +8,11 @@ import warnings
 
 import torch
 
-from se3set_mlip.engines.bond_policy import BROKEN_FACTOR, BondPolicy, bond_name
+from se3set_mlip.engines.bond_policy import BondPolicy, bond_name
 from se3set_mlip.engines.fragment_batch import FragmentBatch
 from se3set_mlip.errors import ConfigError, InputError, TopologyError
 from se3set_mlip.hypergraph.hypergraph import System
+from se3set_mlip.topology.molecule import BROKEN_FACTOR
 
 
 class GeometryGuard:

@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError, Se3SetError
 from se3set_mlip.hypergraph.hypergraph import System
-from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.potential_module import PotentialOutput
-from se3set_mlip.potential.spread import Spread, mean_output, spread_of
+from se3set_mlip.potential.spread import Spread, spread_of
 
 REARM_FRACTION = 0.8
 
@@ -128,6 +127,8 @@ class WatchedCommittee(Committee):
     ------
     ConfigError
         For fewer than two potentials, or for potentials that do not go together.
+    UncertaintyError
+        From ``compute``, if forces are asked for and the spread is above ``stop_above``.
     """
 
     def __init__(
@@ -142,30 +143,13 @@ class WatchedCommittee(Committee):
         """Return a committee with other members and the same thresholds, which has seen nothing."""
         return WatchedCommittee(members, self.policy)
 
-    def compute(
-        self,
-        system: System,
-        *,
-        forces: bool = True,
-        stress: bool = False,
-        cache: CandidateCache | None = None,
-        memory_gib: float | None = None,
-    ) -> PotentialOutput:
-        """Compute the mean for a batch; see :meth:`Committee.compute`.
-
-        Raises
-        ------
-        UncertaintyError
-            If forces are asked for and the spread is above ``stop_above``.
-        """
-        members = self.compute_members(
-            system, forces=forces, stress=stress, cache=cache, memory_gib=memory_gib
-        )
-        output = mean_output(members)
+    def _look_at(
+        self, system: System, members: Sequence[PotentialOutput], output: PotentialOutput
+    ) -> None:
+        """Keep the spread; warn or raise if forces were asked for and it is above a threshold."""
         self.spread = spread_of(members)
         if output.forces.shape[0]:
             self._watch(system, output, self.spread)
-        return output
 
     def _watch(self, system: System, output: PotentialOutput, spread: Spread) -> None:
         """Warn or raise if the spread is above a threshold."""
@@ -184,7 +168,7 @@ class WatchedCommittee(Committee):
                 f"{_describe(system, largest, worst)}, above warn_above = {warn:g} eV/Å: no "
                 "training structure may have been like this one",
                 UncertaintyWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

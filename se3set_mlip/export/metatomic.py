@@ -43,9 +43,7 @@ from se3set_mlip.export.torchscript import bind
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import package_version, weights_checksum
 from se3set_mlip.potential.potential import Potential
-
-BROKEN_FACTOR = 1.6
-"""A bond is broken at this times the sum of covalent radii, as in the engines."""
+from se3set_mlip.topology.molecule import BROKEN_FACTOR
 
 
 def metatomic_model(

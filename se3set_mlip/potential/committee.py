@@ -133,11 +133,17 @@ class Committee(Potential):
         memory_gib
             What the evaluation of one member may take in GiB.
         """
-        return mean_output(
-            self.compute_members(
-                system, forces=forces, stress=stress, cache=cache, memory_gib=memory_gib
-            )
+        members = self.compute_members(
+            system, forces=forces, stress=stress, cache=cache, memory_gib=memory_gib
         )
+        output = mean_output(members)
+        self._look_at(system, members, output)
+        return output
+
+    def _look_at(
+        self, system: System, members: Sequence[PotentialOutput], output: PotentialOutput
+    ) -> None:
+        """Do nothing with what was computed; a committee that minds its spread does."""
 
     def compute_members(
         self,

@@ -9,8 +9,6 @@ memory. How many rows are taken together follows from the bytes of the energy's 
 the Hessian at the Gamma point.
 """
 
-import math
-
 import torch
 
 from se3set_mlip.errors import InputError
@@ -19,9 +17,9 @@ from se3set_mlip.potential.chunked import check_memory
 from se3set_mlip.potential.derivatives import displaced, gradients
 from se3set_mlip.potential.memory import (
     FAST_GRAPH_BYTES,
-    FREE_FRACTION,
     GIB,
     GRAPH_FACTOR,
+    available_bytes,
     saved_bytes,
 )
 from se3set_mlip.potential.potential_module import PotentialModule
@@ -128,17 +126,12 @@ def rows_at_once(graph_bytes: float, *, memory_gib: float | None, device: torch.
         If not even one row fits into the ceiling.
     """
     size = max(1.0, graph_bytes)
-    on_card = device.type == "cuda"
-    given = math.inf if memory_gib is None else memory_gib * GIB
-    if memory_gib is None and on_card:
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        given = FREE_FRACTION * (torch.cuda.mem_get_info(device)[0] + unused)
-    room = (given / size - GRAPH_FACTOR) / ROW_FACTOR
+    room = (available_bytes(memory_gib, device) / size - GRAPH_FACTOR) / ROW_FACTOR
     if room < 1.0 and memory_gib is not None:
         least = (GRAPH_FACTOR + ROW_FACTOR) * size / GIB
         raise InputError(
             f"memory_gib = {memory_gib:.3g} is too little for the Hessian of this structure, which "
             f"takes {least:.3g} GiB row by row; give more, or a smaller structure"
         )
-    fast = room if on_card else FAST_GRAPH_BYTES / size
+    fast = room if device.type == "cuda" else FAST_GRAPH_BYTES / size
     return max(1, int(min(room, fast)))

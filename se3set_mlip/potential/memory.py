@@ -49,6 +49,16 @@ def saved_bytes(compute: Callable[[], T]) -> tuple[T, int]:
     return out, sum(storages.values())
 
 
+def available_bytes(memory_gib: float | None, device: torch.device) -> float:
+    """Return what may be taken: the ceiling, else most of a free graphics card, else infinity."""
+    if memory_gib is not None:
+        return memory_gib * GIB
+    if device.type != "cuda":
+        return math.inf
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return FREE_FRACTION * (torch.cuda.mem_get_info(device)[0] + unused)
+
+
 def tensor_bytes(tensors: object) -> int:
     """Return the bytes of all tensors in nested tuples."""
     if isinstance(tensors, torch.Tensor):
@@ -167,10 +177,7 @@ def rows_in_part(
     n_rows, most_of_an_atom = float(rows[-1]), float(rows.diff().max())
     per_row = GRAPH_FACTOR * memory.per_row
     on_card = device.type == "cuda"
-    given = math.inf if memory_gib is None else memory_gib * GIB
-    if memory_gib is None and on_card:
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        given = FREE_FRACTION * (torch.cuda.mem_get_info(device)[0] + unused)
+    given = available_bytes(memory_gib, device)
     room = (given - fixed_bytes) / per_row
     fast = math.inf if on_card else FAST_GRAPH_BYTES / memory.per_row
     if n_rows <= PARTS_AT_ONCE * fast and n_stages * n_rows <= room:

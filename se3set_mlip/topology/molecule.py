@@ -26,6 +26,9 @@ from se3set_mlip.topology.perception import graph_from_rdkit, graph_from_smiles,
 if TYPE_CHECKING:
     from rdkit import Chem
 
+BROKEN_FACTOR = 1.6
+"""A bond is broken at this times the sum of covalent radii."""
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -228,7 +231,7 @@ class Topology:
         *,
         cell: ArrayLike | None = None,
         pbc: ArrayLike | None = None,
-        factor: float = 1.6,
+        factor: float = BROKEN_FACTOR,
     ) -> bool:
         """Tell whether every bond is shorter than ``factor * (R_u + R_v)``.
 

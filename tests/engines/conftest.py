@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ase.io
 import numpy as np
 import pytest
 import torch
-from openmm import app, unit
 
 from se3set_mlip.fragments.fragmentation import PRESETS, Fragmentation
 from se3set_mlip.model.config import ModelConfig
@@ -17,6 +17,9 @@ from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.potential import Metadata, Potential
 from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.topology.molecule import Topology
+
+if TYPE_CHECKING:
+    from openmm import app
 
 PRESET_OF_OVERLAP = {"implicit": "implicit_md22", "explicit": "explicit_md17"}
 
@@ -59,11 +62,13 @@ class Case:
             found.append(positions)
         return found
 
-    def openmm_topology(self, *, before: Sequence[Sequence[str]] = ()) -> app.Topology:
+    def openmm_topology(self, *, before: Sequence[Sequence[str]] = ()) -> "app.Topology":
         """The molecules as OpenMM describes them, in one residue, after some others.
 
         Each of those is a list of symbols, whose first atom is bonded to all others.
         """
+        from openmm import app, unit  # noqa: PLC0415 - environments of other engines lack it
+
         topology = app.Topology()
         chain = topology.addChain()
         for symbols in before:

@@ -15,7 +15,6 @@ from se3set_mlip.errors import ArtifactError, InputError, TopologyError
 from se3set_mlip.potential.candidate_cache import SKIN_ANGSTROM
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
-from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.topology.molecule import Topology
 
 FLOAT64 = 1e-9
@@ -265,15 +264,7 @@ def test_a_memory_ceiling_changes_no_number(wet_cell):
         SE3SetCalculator(wet_cell.potential, memory_gib=0)
 
 
-def test_a_search_is_not_needed_at_every_step(wet_cell, monkeypatch):
-    searches = []
-    candidates = PotentialModule.candidates
-
-    def spy(self, system, skin):
-        searches.append(skin)
-        return candidates(self, system, skin)
-
-    monkeypatch.setattr(PotentialModule, "candidates", spy)
+def test_a_search_is_not_needed_at_every_step(wet_cell, searches):
     atoms = atoms_of(wet_cell)
     atoms.calc = SE3SetCalculator(wet_cell.potential)
     rng = np.random.default_rng(4)

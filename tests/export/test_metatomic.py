@@ -189,9 +189,8 @@ def test_an_order_that_elements_do_not_tell_is_refused_by_its_bonds(isolated, is
         run(isolated_model, [system_of(isolated.numbers, blown_up)])
 
 
+@pytest.mark.parametrize("example", [True], ids=["periodic"], indirect=True)
 def test_a_cell_too_small_for_the_bonds_is_refused(example, calculator):
-    if not example.periodic:
-        pytest.skip("a cell")
     system = example.systems(1)[0]
     atoms = ase.Atoms(example.numbers, system.positions.numpy(), cell=1.7 * np.eye(3), pbc=True)
     atoms.calc = calculator

@@ -211,15 +211,7 @@ def test_precision_is_that_of_all_members(unlike, ethanol):
     np.testing.assert_allclose(found.forces_std, expected.forces_std, atol=1e-5)
 
 
-def test_candidates_are_kept_for_each_member_and_each_system(unlike, ethanol, monkeypatch):
-    searches = []
-    candidates = PotentialModule.candidates
-
-    def spy(self, system, skin):
-        searches.append(skin)
-        return candidates(self, system, skin)
-
-    monkeypatch.setattr(PotentialModule, "candidates", spy)
+def test_candidates_are_kept_for_each_member_and_each_system(unlike, ethanol, searches):
     systems = [system_of(unlike, atoms) for atoms in (ethanol, build_molecule("H2O"))]
     caches = [CandidateCache(), CandidateCache()]
     for _ in range(3):

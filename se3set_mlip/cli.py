@@ -14,6 +14,7 @@ from se3set_mlip.commands.demo import demo_command
 from se3set_mlip.commands.export import export_command
 from se3set_mlip.commands.fragments import fragments_command
 from se3set_mlip.commands.info import info_command
+from se3set_mlip.commands.label import label_command
 from se3set_mlip.commands.simulate import md_command, relax_command
 from se3set_mlip.commands.training import evaluate_command, train_command
 from se3set_mlip.errors import Se3SetError
@@ -43,11 +44,12 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="se3set")
 def main() -> None:
-    """SE3Set potentials: train, examine, relax, run dynamics, export."""
+    """SE3Set potentials: label, train, examine, relax, run dynamics, export."""
 
 
 for command in (
     demo_command,
+    label_command,
     train_command,
     evaluate_command,
     relax_command,

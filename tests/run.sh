@@ -4,8 +4,9 @@
 #
 #   newest      the newest torch that is tested, OpenMM; everything but openmmtorch
 #   torchforce  torch 2.9.1 with openmmtorch 1.5, the only torch that its wheel imports with (7 GB)
+#   torchsim    torch-sim, which needs Python 3.12: only when asked for, PYTHON=python3.12 tests/run.sh torchsim
 #
-# usage: tests/run.sh [newest] [torchforce] [lint]      (all three without arguments)
+# usage: tests/run.sh [newest] [torchforce] [lint] [torchsim]      (the first three without arguments)
 #
 # PYTHON               interpreter to make the environments with (python3)
 # SE3SET_ENVIRONMENTS  folder of the environments (.venv-tests in the checkout)
@@ -74,6 +75,18 @@ if [[ $wanted == *" torchforce "* ]]; then
             --numprocesses auto --maxprocesses 4
     else
         failed+=("environment torchforce")
+    fi
+fi
+
+if [[ $wanted == *" torchsim "* ]]; then
+    # numba, which torch-sim needs, does not take NumPy 2.5 yet.
+    if prepare torchsim torchsim,train,test torch==2.13.0 'numpy<2.5'; then
+        bin=$environments/torchsim/bin
+        # A Python that is too old must not show as skipped tests.
+        step "torch-sim imports" "$bin/python" -c "import torch_sim"
+        step "tests, torch-sim" "$bin/pytest" tests/engines/test_torch_sim_model.py
+    else
+        failed+=("environment torchsim")
     fi
 fi
 

@@ -1,4 +1,7 @@
-"""Runs two at a time, one core each: a probe, then as many epochs as fit into the time."""
+"""Runs two at a time, one core each: a probe, then as many epochs as fit into the time.
+
+Where this process may use one core only (``taskset -c 1 python compare.py ...``), one at a time.
+"""
 
 import json
 import os
@@ -48,8 +51,10 @@ class Contest:
         return (self.place(run) / "run.json").exists()
 
     def pairs(self, names: list[str], seed: int) -> list[list[Run]]:
-        """Return what is not finished, in pairs."""
+        """Return what is not finished, in pairs, or one by one where there is one core."""
         left = [(name, seed) for name in names if not self.finished((name, seed))]
+        if len(os.sched_getaffinity(0)) == 1:
+            return [[run] for run in left]
         if len(left) % 2:
             company = seed + 1
             while self.finished((names[0], company)):
@@ -86,10 +91,8 @@ class Contest:
         return {"epochs": epochs, "probed_step_s": step, "probed_validation_s": validation}
 
     def train(self, pair: list[Run]) -> None:
-        """Probe two runs, then train them, side by side."""
+        """Probe two runs (or one), then train them, side by side."""
         cores = dict(zip(pair, sorted(os.sched_getaffinity(0)), strict=False))
-        if len(cores) < len(pair):
-            sys.exit(f"{len(pair)} runs need as many cores, there are {len(cores)}")
         probes = {run: self.folder / "probes" / self.place(run).name for run in pair}
         shown = " and ".join(self.place(run).name for run in pair)
         started = {

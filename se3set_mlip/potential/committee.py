@@ -9,7 +9,7 @@ Computational Learning Theory, 287 (1992), doi:10.1145/130385.130417.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,7 +21,7 @@ from se3set_mlip.hypergraph.hypergraph import System
 from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.potential_module import PotentialOutput
-from se3set_mlip.potential.results import Metadata
+from se3set_mlip.potential.results import Evaluation, Metadata, split_output
 from se3set_mlip.potential.spread import mean_evaluation, mean_output
 from se3set_mlip.topology.molecule import Topology
 
@@ -178,57 +178,19 @@ class Committee(Potential):
             self._caches[cache] = others
         return cache, *others
 
-    def evaluate(
+    def _evaluate_batch(
         self,
-        structures: Any,
+        system: System,
+        sizes: Sequence[int],
         *,
-        forces: bool = True,
-        stress: bool = False,
-        batch_size: int = 32,
-        memory_gib: float | None = None,
-        topology: Topology | None = None,
-        progress: bool = False,
-    ) -> Any:
-        """Evaluate one structure or many; arguments and errors are those of a potential.
-
-        Parameters
-        ----------
-        structures
-            An ASE ``Atoms`` or a sequence of them. ``info["charge"]`` is honoured.
-        forces, stress
-            What to compute besides energies.
-        batch_size
-            Structures in one evaluation.
-        memory_gib
-            What one evaluation may take in GiB; None: what makes it fast.
-        topology
-            Chemistry of all structures; found from coordinates if not given.
-        progress
-            Whether to show a progress bar, one for each member.
-
-        Returns
-        -------
-        CommitteeEvaluation or list of CommitteeEvaluation
-            One if one structure was given, else a list.
-        """
-        single = hasattr(structures, "positions")
-        items = [structures] if single else structures
-        if isinstance(items, Iterator):
-            items = list(items)  # it would be empty for the second member
-        found = [
-            member.evaluate(
-                items,
-                forces=forces,
-                stress=stress,
-                batch_size=batch_size,
-                memory_gib=memory_gib,
-                topology=topology,
-                progress=progress,
-            )
-            for member in self.members
-        ]
-        out = [mean_evaluation(evaluations) for evaluations in zip(*found, strict=True)]
-        return out[0] if single else out
+        forces: bool,
+        stress: bool,
+        memory_gib: float | None,
+    ) -> list[Evaluation]:
+        """Return the mean evaluations of the structures of a batch, which know their spread."""
+        members = self.compute_members(system, forces=forces, stress=stress, memory_gib=memory_gib)
+        found = (split_output(output, sizes) for output in members)
+        return [mean_evaluation(evaluations) for evaluations in zip(*found, strict=True)]
 
     def hessian(
         self,

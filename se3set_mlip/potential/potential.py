@@ -356,12 +356,28 @@ class Potential:
             for start in range(0, len(items), batch_size):
                 batch = items[start : start + batch_size]
                 systems = [self._system_of(atoms, topology) for atoms in batch]
-                output = self.compute(
-                    batch_systems(systems), forces=forces, stress=stress, memory_gib=memory_gib
+                out += self._evaluate_batch(
+                    batch_systems(systems),
+                    [len(atoms.numbers) for atoms in batch],
+                    forces=forces,
+                    stress=stress,
+                    memory_gib=memory_gib,
                 )
-                out += split_output(output, [len(atoms.numbers) for atoms in batch])
                 bar.update(len(batch))
         return out[0] if single else out
+
+    def _evaluate_batch(
+        self,
+        system: System,
+        sizes: Sequence[int],
+        *,
+        forces: bool,
+        stress: bool,
+        memory_gib: float | None,
+    ) -> list[Evaluation]:
+        """Return the evaluations of the structures of a batch, of so many atoms each."""
+        output = self.compute(system, forces=forces, stress=stress, memory_gib=memory_gib)
+        return split_output(output, sizes)
 
     def hessian(
         self,

@@ -21,6 +21,7 @@ QUICK = {
         "--rounds", "2", "--members", "2", "--epochs", "1", "--walks", "2", "--steps", "3",
         "--output-dir", "run",
     ],
+    "10_water_npt.py": ["--steps", "20", "--box", "1.2"],
 }  # fmt: skip
 
 

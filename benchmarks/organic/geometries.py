@@ -1,0 +1,284 @@
+"""Geometries of one molecule: conformers in motion, modes, torsions, stretched bonds, distances.
+
+Everything is moved by GFN2-xTB, with the bonds of the SMILES: a geometry in which one has broken or
+formed is left out, but for the bonds that are stretched on purpose (by up to half). Å, fs, K.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import ase
+import numpy as np
+from ase import units
+from ase.md.langevinbaoab import LangevinBAOAB
+from ase.optimize import LBFGS
+from ase.vibrations import VibrationsData
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
+from scipy import constants
+from tblite.ase import TBLite
+
+from se3set_mlip.elements import COVALENT_RADII
+
+TEMPERATURES_K = (300.0, 600.0, 1000.0)
+TIMESTEP_FS, THERMOSTAT_FS, FIRST_STEPS, BETWEEN_STEPS = 1.0, 50.0, 60, 12
+CONFORMERS = 4
+MOVING_ACCURACY = 10.0
+"""tblite's, for motion alone; labels are computed anew."""
+MODE_TEMPERATURE_K, LOWEST_WAVENUMBER, LARGEST_FOR_MODES = 600.0, 100.0, 32
+"""Of displacements along normal modes; slower modes are taken as this fast (1/cm); atoms."""
+STRETCH = (0.85, 1.5)
+CLOSEST_ANGSTROM = (1.5, 6.0)
+"""Between the atoms of two molecules that are put beside each other."""
+BROKEN, FORMED, COLLIDED = 1.45, 1.15, 0.6
+"""Lengths over the sum of covalent radii: of a bond that is broken, of atoms without a bond that
+have one, of atoms on top of each other."""
+SHARES = {"dynamics": 0.55, "modes": 0.15, "torsion": 0.15, "stretch": 0.15}
+HBAR = constants.hbar * units.J * units.s
+"""In eV and ASE's unit of time."""
+POOL = 1.6
+"""How many geometries are made for one that is kept."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A geometry and how it was made."""
+
+    positions: NDArray[np.float64]
+    kind: str
+
+
+class Shapes:
+    """One molecule, or two beside each other, and its geometries.
+
+    Parameters
+    ----------
+    smiles
+        ``A`` or ``A.B``.
+    rng
+        Decides all.
+
+    Raises
+    ------
+    ValueError
+        If no conformer is found.
+    """
+
+    def __init__(self, smiles: str, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        self.numbers = np.array([atom.GetAtomicNum() for atom in self.mol.GetAtoms()])
+        self.charge = Chem.GetFormalCharge(self.mol)
+        self.molecules = Chem.GetMolFrags(self.mol)
+        self.bonds = np.array(
+            [[b.GetBeginAtomIdx(), b.GetEndAtomIdx()] for b in self.mol.GetBonds()]
+        ).reshape(-1, 2)
+        radii = np.array([COVALENT_RADII[int(z)] for z in self.numbers])
+        self.reach = radii[:, None] + radii[None, :]
+        self.bonded = np.zeros_like(self.reach, dtype=bool)
+        self.bonded[self.bonds[:, 0], self.bonds[:, 1]] = True
+        self.bonded |= self.bonded.T
+        self.conformers = self._conformers()
+        if not self.conformers:
+            raise ValueError(f"no conformer of {smiles} was found")
+
+    @property
+    def mapped_smiles(self) -> str:
+        """The molecule with the atoms numbered from 1 as they are here."""
+        numbered = Chem.Mol(self.mol)
+        for atom in numbered.GetAtoms():
+            atom.SetAtomMapNum(atom.GetIdx() + 1)
+        return str(Chem.MolToSmiles(numbered))
+
+    def _conformers(self) -> list[NDArray[np.float64]]:
+        """Return conformers relaxed by a force field."""
+        parameters = rdDistGeom.ETKDGv3()
+        parameters.randomSeed = int(self.rng.integers(2**31))
+        ids = list(rdDistGeom.EmbedMultipleConfs(self.mol, CONFORMERS, parameters))
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(self.mol):
+            rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(self.mol, maxIters=500)
+        found = [np.array(self.mol.GetConformer(k).GetPositions()) for k in ids]
+        if len(self.molecules) > 1:
+            found = [self.apart(positions) for positions in found]
+        return [positions for positions in found if self.whole(positions)]
+
+    def apart(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return two molecules turned at random, with their closest atoms at a random distance."""
+        first, second = (np.array(atoms) for atoms in self.molecules[:2])
+        moved = positions.copy()
+        turned = positions[second] - positions[second].mean(axis=0)
+        turned = turned @ _rotation(self.rng)
+        direction = self.rng.standard_normal(3)
+        direction /= np.linalg.norm(direction)
+        wanted = self.rng.uniform(*CLOSEST_ANGSTROM)
+        centre = positions[first].mean(axis=0)
+        for distance in np.arange(0.0, 40.0, 0.1):
+            moved[second] = centre + turned + distance * direction
+            gaps = np.linalg.norm(moved[first][:, None] - moved[second][None], axis=-1)
+            if gaps.min() >= wanted:
+                break
+        return moved
+
+    def whole(self, positions: NDArray[np.float64], *, but: tuple[int, int] | None = None) -> bool:
+        """Return whether all bonds but one are there, and no others."""
+        ratio = np.linalg.norm(positions[:, None] - positions[None], axis=-1) / self.reach
+        np.fill_diagonal(ratio, np.inf)
+        if not np.isfinite(positions).all() or ratio.min() < COLLIDED:
+            return False
+        held = self.bonded.copy()
+        if but is not None:
+            held[but] = held[but[::-1]] = False
+            ratio[but] = ratio[but[::-1]] = np.inf
+        return bool((ratio[held] < BROKEN).all() and (ratio[~held] > FORMED).all())
+
+    def atoms(self, positions: NDArray[np.float64]) -> ase.Atoms:
+        """Return atoms that GFN2-xTB moves."""
+        found = ase.Atoms(self.numbers, positions)
+        found.calc = TBLite(
+            method="GFN2-xTB", charge=self.charge, accuracy=MOVING_ACCURACY, verbosity=0
+        )
+        return found
+
+    def dynamics(self, number: int) -> Iterator[Made]:
+        """Yield geometries of Langevin dynamics from each conformer, each hotter than the last."""
+        runs = min(max(len(self.conformers), len(TEMPERATURES_K)), number)
+        for run in range(runs):
+            atoms = self.atoms(self.conformers[run % len(self.conformers)])
+            kelvin = TEMPERATURES_K[run % len(TEMPERATURES_K)]
+            normal = self.rng.standard_normal((len(atoms), 3))
+            atoms.set_momenta(np.sqrt(atoms.get_masses() * units.kB * kelvin)[:, None] * normal)
+            engine = LangevinBAOAB(
+                atoms,
+                TIMESTEP_FS * units.fs,
+                temperature_K=kelvin,
+                T_tau=THERMOSTAT_FS * units.fs,
+                rng=self.rng,
+            )
+            engine.run(FIRST_STEPS)
+            for _ in range(-(-number // runs)):
+                engine.run(BETWEEN_STEPS)
+                if not self.whole(atoms.positions):
+                    break
+                yield Made(atoms.positions.copy(), f"dynamics {kelvin:g} K")
+
+    def modes(self, number: int) -> Iterator[Made]:
+        """Yield the relaxed geometry, and it displaced along its normal modes."""
+        if len(self.numbers) > LARGEST_FOR_MODES or len(self.numbers) < 2:
+            return
+        atoms = self.atoms(self.conformers[0])
+        LBFGS(atoms, logfile=None).run(fmax=0.05, steps=150)
+        if not self.whole(atoms.positions):
+            return
+        yield Made(atoms.positions.copy(), "relaxed")
+        data = VibrationsData.from_2d(atoms, _hessian(atoms))
+        energies, modes = data.get_energies_and_modes()
+        quanta = np.maximum(np.abs(energies[6:]), LOWEST_WAVENUMBER * units.invcm)  # hbar omega
+        # <q^2> = kT / omega^2 for mass-weighted q; modes come divided by the root of the mass.
+        spread = np.sqrt(units.kB * MODE_TEMPERATURE_K) * HBAR / quanta
+        for _ in range(number):
+            q = spread * self.rng.standard_normal(len(spread))
+            yield Made(atoms.positions + np.einsum("m,mix->ix", q, modes[6:]), "modes")
+
+    def torsions(self, number: int) -> Iterator[Made]:
+        """Yield geometries with one rotatable bond turned at random."""
+        pattern = Chem.MolFromSmarts("[!$(*#*)&!D1]-&!@[!$(*#*)&!D1]")
+        bonds = self.mol.GetSubstructMatches(pattern)
+        if not bonds:
+            return
+        for _ in range(number):
+            mol = Chem.Mol(self.mol)
+            conformer = mol.GetConformer(int(self.rng.integers(mol.GetNumConformers())))
+            b, c = bonds[self.rng.integers(len(bonds))]
+            a = next(x.GetIdx() for x in mol.GetAtomWithIdx(b).GetNeighbors() if x.GetIdx() != c)
+            d = next(x.GetIdx() for x in mol.GetAtomWithIdx(c).GetNeighbors() if x.GetIdx() != b)
+            rdMolTransforms.SetDihedralDeg(conformer, a, b, c, d, self.rng.uniform(-180.0, 180.0))
+            positions = np.array(conformer.GetPositions())
+            if len(self.molecules) > 1:
+                positions = self.apart(positions)
+            yield Made(positions, "torsion")
+
+    def stretches(self, number: int) -> Iterator[Made]:
+        """Yield geometries with one bond, of those not in rings, longer or shorter."""
+        for _ in range(number):
+            free = [b for b in self.mol.GetBonds() if not b.IsInRing()]
+            if not free:
+                return
+            bond = free[self.rng.integers(len(free))]
+            ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+            start = self.conformers[self.rng.integers(len(self.conformers))]
+            moving = self._side(*ends)
+            positions = start + 0.03 * self.rng.standard_normal(start.shape)
+            along = positions[ends[1]] - positions[ends[0]]
+            positions[moving] += (self.rng.uniform(*STRETCH) - 1.0) * along
+            if self.whole(positions, but=ends):
+                yield Made(positions, "stretch")
+
+    def _side(self, fixed: int, moving: int) -> list[int]:
+        """Return the atoms on the moving side of a bond that is in no ring."""
+        seen, left = {fixed, moving}, [moving]
+        while left:
+            neighbours = np.flatnonzero(self.bonded[left.pop()])
+            fresh = [int(k) for k in neighbours if int(k) not in seen]
+            seen.update(fresh)
+            left += fresh
+        return sorted(seen - {fixed})
+
+    def pool(self, number: int) -> list[Made]:
+        """Return more geometries than are wanted, of all kinds."""
+        made: list[Made] = []
+        for kind, method in (
+            ("dynamics", self.dynamics),
+            ("modes", self.modes),
+            ("torsion", self.torsions),
+            ("stretch", self.stretches),
+        ):
+            wanted = max(1, round(POOL * SHARES[kind] * number))
+            stretched = kind == "stretch"
+            made += [m for m in method(wanted) if stretched or self.whole(m.positions)]
+        return made
+
+    def diverse(self, made: list[Made], number: int) -> list[Made]:
+        """Return geometries that differ most: farthest points of Coulomb-matrix eigenvalues."""
+        if len(made) <= number:
+            return made
+        points = np.array([self._eigenvalues(m.positions) for m in made])
+        chosen = [0]
+        distances = np.linalg.norm(points - points[0], axis=1)
+        while len(chosen) < number:
+            chosen.append(int(distances.argmax()))
+            distances = np.minimum(distances, np.linalg.norm(points - points[chosen[-1]], axis=1))
+        return [made[k] for k in sorted(chosen)]
+
+    def _eigenvalues(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return those of the Coulomb matrix (Rupp et al. 2012), the same however it lies."""
+        distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+        np.fill_diagonal(distances, 1.0)
+        matrix = self.numbers[:, None] * self.numbers[None] / distances
+        np.fill_diagonal(matrix, 0.5 * self.numbers**2.4)
+        return np.linalg.eigvalsh(matrix)
+
+
+def _rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a random rotation (3, 3)."""
+    matrix, upper = np.linalg.qr(rng.standard_normal((3, 3)))
+    matrix *= np.sign(np.diag(upper))
+    matrix[:, 0] *= np.linalg.det(matrix)
+    return matrix
+
+
+def _hessian(atoms: ase.Atoms) -> NDArray[np.float64]:
+    """Return second derivatives by differences, (3 n_atoms, 3 n_atoms) eV/Å^2."""
+    start, step = atoms.positions.copy(), 0.01
+    rows = []
+    for index in range(start.size):
+        slopes = []
+        for sign in (1.0, -1.0):
+            moved = start.copy()
+            moved.flat[index] += sign * step
+            atoms.positions = moved
+            slopes.append(atoms.get_forces().ravel())
+        rows.append((slopes[1] - slopes[0]) / (2.0 * step))
+    atoms.positions = start
+    matrix = np.array(rows)
+    return 0.5 * (matrix + matrix.T)

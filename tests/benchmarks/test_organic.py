@@ -1,0 +1,86 @@
+"""The data of a general potential: parts that do not touch, geometries that are what they say."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem, RDLogger
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
+
+from geometries import STRETCH, Shapes
+from molecules import gather, scaffold
+
+from se3set_mlip import Topology
+
+
+@pytest.fixture(scope="module")
+def molecules():
+    RDLogger.DisableLog("rdApp.*")
+    return gather(20, 60, seed=1)
+
+
+def test_parts_have_no_scaffold_in_common(molecules):
+    parts = {}
+    for molecule in molecules:
+        for smiles in molecule.smiles.split("."):
+            key = scaffold(Chem.MolFromSmiles(smiles))
+            # Medicines of the test list may have the commonest of all scaffolds, a benzene ring.
+            if molecule.source != "test medicine":
+                parts.setdefault(key, set()).add(molecule.part)
+    assert {part for found in parts.values() for part in found} == {"train", "validation", "test"}
+    assert all(len(found) == 1 for found in parts.values())
+
+
+def test_no_molecule_is_twice_and_charges_are_theirs(molecules):
+    singles = [m for m in molecules if m.source != "two molecules"]
+    assert len({m.smiles for m in singles}) == len(singles)
+    assert sum(m.source == "dipeptide" for m in singles) == 400
+    for molecule in molecules:
+        assert Chem.GetFormalCharge(Chem.MolFromSmiles(molecule.smiles)) == molecule.charge
+
+
+@pytest.mark.parametrize("smiles", ["CC(=O)NC", "CO.O"])
+def test_geometries_have_the_bonds_of_their_smiles(smiles):
+    shapes = Shapes(smiles, np.random.default_rng(1))
+    made = shapes.pool(8)
+    kinds = {m.kind.split()[0] for m in made}
+    assert {"dynamics", "relaxed", "modes", "stretch"} <= kinds
+    stated = Topology.from_smiles(shapes.mapped_smiles)
+    np.testing.assert_array_equal(stated.numbers, shapes.numbers)
+    for m in made:
+        if m.kind != "stretch":
+            found = Topology.from_coordinates(shapes.numbers, m.positions, charge=0)
+            assert sorted(map(tuple, found.bonds)) == sorted(map(tuple, stated.bonds))
+    chosen = shapes.diverse(made, 5)
+    assert len(chosen) == 5
+    assert len({m.positions.tobytes() for m in chosen}) == 5
+
+
+def test_a_stretch_moves_one_side_of_one_bond():
+    shapes = Shapes("CCO", np.random.default_rng(1))
+    lengths = [
+        np.linalg.norm(np.diff(positions[shapes.bonds], axis=1)[:, 0], axis=1)
+        for positions in (shapes.conformers[0], *(m.positions for m in shapes.stretches(40)))
+    ]
+    ratios = np.array(lengths[1:]) / lengths[0]
+    assert ratios.max() > 1.3
+    assert ratios.max() < STRETCH[1] + 0.2
+    assert (np.sort(ratios, axis=1)[:, -2] < 1.2).all()
+
+
+def test_modes_have_the_energy_of_their_temperature():
+    """Half kT for each mode on average, where the molecule is stiff."""
+    shapes = Shapes("C#C", np.random.default_rng(1))
+    relaxed, *moved = shapes.modes(200)
+    atoms = shapes.atoms(relaxed.positions)
+    atoms.calc.set(accuracy=1.0)
+    lowest = atoms.get_potential_energy()
+    energies = []
+    for m in moved:
+        atoms.positions = m.positions
+        energies.append(atoms.get_potential_energy() - lowest)
+    thermal = 0.5 * 8.617e-5 * 600.0 * (3 * 4 - 6)
+    # 200 draws of a chi-square with 6 degrees of freedom: 4 % of noise; anharmonicity adds some.
+    assert np.mean(energies) == pytest.approx(thermal, rel=0.3)

@@ -89,63 +89,73 @@ def label_file(
     frames = [frame for source in sources for frame in _read(source)]
     charges = [_charge(frame, k, charge) for k, frame in enumerate(frames)]
     hashes = {source.name: hashlib.sha256(source.read_bytes()).hexdigest() for source in sources}
-    header = {"method": made, "sources": hashes, "charge": charge}
     if any(name in frame.info or name in frame.arrays for frame in frames for name in _OLD_LABELS):
         echo("the structures are labelled already; these labels are replaced")
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_suffix(".partial")
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or _cores()
+    tasks = [
+        Task(k, frame.numbers.astype(np.int64), frame.positions, charges[k])
+        for k, frame in enumerate(frames)
+    ]
     began = time.perf_counter()
-    with (
-        Journal(partial, header) as journal,
-        tqdm(
-            total=len(frames),
-            initial=len(journal.outcomes),
-            unit="structure",
-            disable=not progress,
-        ) as bar,
-    ):
-        done = len(journal.outcomes)
-        tasks = [
-            Task(k, frame.numbers.astype(np.int64), frame.positions, charges[k])
-            for k, frame in enumerate(frames)
-            if k not in journal.outcomes
-        ]
-        failed = sum(isinstance(found, str) for found in journal.outcomes.values())
-        for index, found in journal.add(compute_all(method, tasks, processes=processes)):
-            if isinstance(found, str):
-                failed += 1
-                bar.set_postfix_str(f"{failed} failed", refresh=False)
-                echo(f"structure {index}: {found}")
-            bar.update()
-        outcomes = journal.outcomes
-    failures = {k: found for k, found in sorted(outcomes.items()) if isinstance(found, str)}
+    header = {"method": made, "sources": hashes, "charge": charge}
+    with Journal(output.with_suffix(".partial"), header) as journal:
+        before = len(journal.outcomes)
+        _compute(method, tasks, journal, processes=processes, progress=progress, echo=echo)
+    failures = {k: found for k, found in sorted(journal.outcomes.items()) if isinstance(found, str)}
     if len(failures) == len(frames):
         reason, n = Counter(failures.values()).most_common(1)[0]
         raise DatasetError(f"no structure could be labelled; {n} of {len(frames)}: {reason}")
     labelled = [
         _labelled(frame, found, charges[k])
         for k, frame in enumerate(frames)
-        if isinstance(found := outcomes[k], Label)
+        if isinstance(found := journal.outcomes[k], Label)
     ]
     _write(output, labelled)
-    write_json(
-        record,
-        made
-        | {
-            "structures": len(frames),
-            "labelled": len(labelled),
-            "failures": {str(k): reason for k, reason in failures.items()},
-            "sources_sha256": hashes,
-            "charge_where_not_said": charge or 0,
-            "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
-            "structures_of_last_start": len(frames) - done,
-            "wall_time_of_last_start_s": time.perf_counter() - began,
-            "processes": processes,
-        },
-    )
-    partial.unlink()
+    about = {
+        "structures": len(frames),
+        "labelled": len(labelled),
+        "failures": {str(k): reason for k, reason in failures.items()},
+        "sources_sha256": hashes,
+        "charge_where_not_said": charge or 0,
+        "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
+        "structures_of_last_start": len(frames) - before,
+        "wall_time_of_last_start_s": time.perf_counter() - began,
+        "processes": processes,
+    }
+    write_json(record, made | about)
+    journal.path.unlink()
     return LabelledFile(output, record, len(labelled), failures)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; not every system lets one ask."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _compute(
+    method: ReferenceMethod,
+    tasks: Sequence[Task],
+    journal: Journal,
+    *,
+    processes: int,
+    progress: bool,
+    echo: Callable[[str], None],
+) -> None:
+    """Compute what the journal does not have yet, and say what failed."""
+    left = [task for task in tasks if task.index not in journal.outcomes]
+    failed = sum(isinstance(found, str) for found in journal.outcomes.values())
+    with tqdm(
+        total=len(tasks), initial=len(tasks) - len(left), unit="structure", disable=not progress
+    ) as bar:
+        for index, found in journal.add(compute_all(method, left, processes=processes)):
+            if isinstance(found, str):
+                failed += 1
+                bar.set_postfix_str(f"{failed} failed", refresh=False)
+                echo(f"structure {index}: {found}")
+            bar.update()
 
 
 def _check_output(output: Path, record: Path) -> None:

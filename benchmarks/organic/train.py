@@ -1,0 +1,71 @@
+"""Train a potential of organic molecules on what ``sample.py`` and ``se3set label`` made.
+
+    torchrun --nproc-per-node 2 benchmarks/organic/train.py --size small --epochs 12
+
+One process for each core or GPU; without torchrun one process. A run that was interrupted is
+continued by the same command. No test structure is read: ``judge.py`` does that.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from molecules import FILE
+from tqdm import tqdm
+
+from se3set_mlip.training import train, training_config_from_dict
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from recipe.best import RECIPE, merged
+
+ELEMENTS = [1, 6, 7, 8, 9, 15, 16, 17]
+BATCH_PAIRS = 3000
+"""Pairs of a batch: about six molecules of thirty atoms."""
+
+
+def main() -> None:
+    """Train, or continue."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--n-train", type=int, help="learn so many geometries; default: all")
+    parser.add_argument("--minutes", type=float, help="stop after so long, all starts together")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--data", type=Path, default=FILE.parent)
+    options = parser.parse_args()
+    number = options.n_train or "all"
+    folder = options.data / f"{options.size}_{number}_{options.epochs}_{options.seed}"
+    settings = {
+        "data": {
+            "train_files": [str(options.data / "train_gfn2.xyz")],
+            "validation_files": [str(options.data / "validation_gfn2.xyz")],
+            "n_train": options.n_train,
+            "bond_stretch": 0.0,  # bonds are stated by mapped_smiles
+        },
+        "potential": {"model": {"size": options.size, "elements": ELEMENTS}},
+        "optimizer": {
+            "batch_size": None,
+            "batch_pairs": BATCH_PAIRS,
+            "epochs": options.epochs,
+            "max_wall_time_minutes": options.minutes,
+            "ema_decay": 0.999,
+        },
+        "run": {
+            "output_dir": str(folder),
+            "seed": options.seed,
+            "threads": 1,
+            "device": options.device,
+            "checkpoint_every_steps": 500,
+        },
+        "model_card": {
+            "level_of_theory": "GFN2-xTB",
+            "training_data": "organic molecules, benchmarks/organic",
+        },
+    }
+    config = training_config_from_dict(merged(RECIPE, settings))
+    train(config, resume=(folder / "training_config.json").exists(), echo=tqdm.write)
+
+
+if __name__ == "__main__":
+    main()

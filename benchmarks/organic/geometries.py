@@ -4,6 +4,7 @@ Everything is moved by GFN2-xTB, with the bonds of the SMILES: a geometry in whi
 formed is left out, but for the bonds that are stretched on purpose (by up to half). Å, fs, K.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 from scipy import constants
+from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 
 from se3set_mlip.elements import COVALENT_RADII
@@ -37,6 +39,8 @@ have one, of atoms on top of each other."""
 SHARES = {"dynamics": 0.55, "modes": 0.15, "torsion": 0.15, "stretch": 0.15}
 HBAR = constants.hbar * units.J * units.s
 """In eV and ASE's unit of time."""
+DRAWS = 8
+"""How often a displacement along modes may fail to be whole, as it does between two molecules."""
 POOL = 1.6
 """How many geometries are made for one that is kept."""
 
@@ -108,7 +112,7 @@ class Shapes:
         first, second = (np.array(atoms) for atoms in self.molecules[:2])
         moved = positions.copy()
         turned = positions[second] - positions[second].mean(axis=0)
-        turned = turned @ _rotation(self.rng)
+        turned = Rotation.random(rng=self.rng).apply(turned)
         direction = self.rng.standard_normal(3)
         direction /= np.linalg.norm(direction)
         wanted = self.rng.uniform(*CLOSEST_ANGSTROM)
@@ -176,9 +180,12 @@ class Shapes:
         quanta = np.maximum(np.abs(energies[6:]), LOWEST_WAVENUMBER * units.invcm)  # hbar omega
         # <q^2> = kT / omega^2 for mass-weighted q; modes come divided by the root of the mass.
         spread = np.sqrt(units.kB * MODE_TEMPERATURE_K) * HBAR / quanta
-        for _ in range(number):
-            q = spread * self.rng.standard_normal(len(spread))
-            yield Made(atoms.positions + np.einsum("m,mix->ix", q, modes[6:]), "modes")
+        draws = (
+            atoms.positions + np.einsum("m,mix->ix", spread * q, modes[6:])
+            for q in self.rng.standard_normal((DRAWS * number, len(spread)))
+        )
+        whole = (Made(positions, "modes") for positions in draws if self.whole(positions))
+        yield from itertools.islice(whole, number)
 
     def torsions(self, number: int) -> Iterator[Made]:
         """Yield geometries with one rotatable bond turned at random."""
@@ -207,22 +214,17 @@ class Shapes:
             bond = free[self.rng.integers(len(free))]
             ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
             start = self.conformers[self.rng.integers(len(self.conformers))]
-            moving = self._side(*ends)
-            positions = start + 0.03 * self.rng.standard_normal(start.shape)
-            along = positions[ends[1]] - positions[ends[0]]
-            positions[moving] += (self.rng.uniform(*STRETCH) - 1.0) * along
+            conformer = Chem.Conformer(len(start))
+            conformer.SetPositions(start + 0.03 * self.rng.standard_normal(start.shape))
+            mol = Chem.Mol(self.mol)
+            mol.RemoveAllConformers()
+            mol.AddConformer(conformer)
+            conformer = mol.GetConformer()
+            length = rdMolTransforms.GetBondLength(conformer, *ends) * self.rng.uniform(*STRETCH)
+            rdMolTransforms.SetBondLength(conformer, *ends, length)  # moves all that hangs on it
+            positions = np.array(conformer.GetPositions())
             if self.whole(positions, but=ends):
                 yield Made(positions, "stretch")
-
-    def _side(self, fixed: int, moving: int) -> list[int]:
-        """Return the atoms on the moving side of a bond that is in no ring."""
-        seen, left = {fixed, moving}, [moving]
-        while left:
-            neighbours = np.flatnonzero(self.bonded[left.pop()])
-            fresh = [int(k) for k in neighbours if int(k) not in seen]
-            seen.update(fresh)
-            left += fresh
-        return sorted(seen - {fixed})
 
     def pool(self, number: int) -> list[Made]:
         """Return more geometries than are wanted, of all kinds."""
@@ -257,14 +259,6 @@ class Shapes:
         matrix = self.numbers[:, None] * self.numbers[None] / distances
         np.fill_diagonal(matrix, 0.5 * self.numbers**2.4)
         return np.linalg.eigvalsh(matrix)
-
-
-def _rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a random rotation (3, 3)."""
-    matrix, upper = np.linalg.qr(rng.standard_normal((3, 3)))
-    matrix *= np.sign(np.diag(upper))
-    matrix[:, 0] *= np.linalg.det(matrix)
-    return matrix
 
 
 def _hessian(atoms: ase.Atoms) -> NDArray[np.float64]:

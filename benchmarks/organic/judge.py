@@ -30,18 +30,21 @@ from provenance import provenance  # noqa: E402 - needs the path above
 
 SIZES = (10, 20, 30, 40, 60)
 GROUPS = {
-    "alcohol, ether": "[OX2;!$(OC=O);!$(OP);!$(OS)]",
-    "carbonyl": "[CX3]=[OX1]",
-    "amide": "[NX3][CX3]=[OX1]",
-    "amine": "[NX3;!$(N[C,S,P]=[O,S]);!$(N~[O-])]",
-    "aromatic carbon": "[c]",
-    "aromatic nitrogen": "[n]",
-    "nitrile, alkyne": "[C]#[C,N]",
-    "alkene": "[CX3]=[CX3]",
-    "halogen": "[F,Cl]",
-    "phosphorus": "[P]",
-    "sulfur": "[#16]",
-    "charged": "[+,-;!$([N+][O-]);!$([O-][N+])]",
+    name: Chem.MolFromSmarts(smarts)
+    for name, smarts in {
+        "alcohol, ether": "[OX2;!$(OC=O);!$(OP);!$(OS)]",
+        "carbonyl": "[CX3]=[OX1]",
+        "amide": "[NX3][CX3]=[OX1]",
+        "amine": "[NX3;!$(N[C,S,P]=[O,S]);!$(N~[O-])]",
+        "aromatic carbon": "[c]",
+        "aromatic nitrogen": "[n]",
+        "nitrile, alkyne": "[C]#[C,N]",
+        "alkene": "[CX3]=[CX3]",
+        "halogen": "[F,Cl]",
+        "phosphorus": "[P]",
+        "sulfur": "[#16]",
+        "charged": "[+,-;!$([N+][O-]);!$([O-][N+])]",
+    }.items()
 }
 
 
@@ -66,10 +69,9 @@ def labels_of(frame: ase.Atoms) -> list[tuple[str, str]]:
         ("molecule", frame.info["source"]),
         ("geometry", frame.info["kind"]),
     ]
-    for name, smarts in GROUPS.items():
-        if mol.HasSubstructMatch(Chem.MolFromSmarts(smarts)):
-            found.append(("group", name))
-    return found
+    return found + [
+        ("group", name) for name, pattern in GROUPS.items() if mol.HasSubstructMatch(pattern)
+    ]
 
 
 def judge(potential: Any, frames: list[ase.Atoms]) -> dict[str, Any]:

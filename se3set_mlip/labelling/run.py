@@ -24,7 +24,7 @@ from se3set_mlip.errors import DatasetError, InputError, Se3SetError
 from se3set_mlip.labelling.journal import Journal
 from se3set_mlip.labelling.methods import Label, ReferenceMethod, provenance
 from se3set_mlip.labelling.workers import Task, compute_all
-from se3set_mlip.topology.geometry import as_positions
+from se3set_mlip.topology.geometry import as_positions, close_pairs
 from se3set_mlip.training.state import write_atomically, write_json
 
 COLLISION_ANGSTROM = 0.3
@@ -88,7 +88,7 @@ def label_file(
     made = provenance(method)
     frames = [frame for source in sources for frame in _read(source)]
     charges = [_charge(frame, k, charge) for k, frame in enumerate(frames)]
-    hashes = {source.name: hashlib.sha256(source.read_bytes()).hexdigest() for source in sources}
+    hashes = [[source.name, hashlib.sha256(source.read_bytes()).hexdigest()] for source in sources]
     if any(name in frame.info or name in frame.arrays for frame in frames for name in _OLD_LABELS):
         echo("the structures are labelled already; these labels are replaced")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -177,21 +177,21 @@ def _read(source: Path) -> list[ase.Atoms]:
             f"cannot read {source} ({type(error).__name__}: {error}); give a file in a format of "
             "ASE, such as .xyz"
         ) from error
+    if not frames:
+        raise DatasetError(f"{source} holds no structure; give a file that has some")
     for k, frame in enumerate(frames):
         name = f"structure {k} of {source}"
         if frame.pbc.any():
             raise InputError(f"{name} is periodic; only molecules are labelled, remove its cell")
         try:
-            as_positions(frame.positions, len(frame))
+            positions = as_positions(frame.positions, len(frame))
+            close = close_pairs(positions, COLLISION_ANGSTROM, None).distances
         except Se3SetError as error:
             raise InputError(f"{name}: {error}") from error
-        if len(frame) > 1:
-            distances = frame.get_all_distances()
-            np.fill_diagonal(distances, np.inf)
-            if distances.min() < COLLISION_ANGSTROM:
-                raise InputError(
-                    f"{name}: two atoms are {distances.min():.3f} Å apart; remove the structure"
-                )
+        if len(close):
+            raise InputError(
+                f"{name}: two atoms are {close.min():.3f} Å apart; remove the structure"
+            )
     return list(frames)
 
 

@@ -112,7 +112,10 @@ def _drain(
     *,
     limit: int,
 ) -> Iterator[Outcome]:
-    """Yield outcomes until nothing is left; ``under_way`` holds what is not yielded yet."""
+    """Yield outcomes until nothing is left; ``under_way`` holds what is not yielded yet.
+
+    With one process they come in the order of the tasks.
+    """
     exhausted = False
     while under_way or not exhausted:
         while not exhausted and len(under_way) < limit:
@@ -126,7 +129,7 @@ def _drain(
                 under_way[Future()] = task
                 raise
         finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
-        for future in finished:
+        for future in [future for future in under_way if future in finished]:  # as submitted
             outcome = future.result()
             del under_way[future]
             yield outcome

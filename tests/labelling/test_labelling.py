@@ -229,6 +229,29 @@ def test_bad_structures_are_refused_before_any_work(tmp_path, change, said):
     assert not (tmp_path / "labelled.partial").exists()
 
 
+def test_a_file_without_structures_is_an_error(tmp_path, monkeypatch):
+    path = tmp_path / "structures.xyz"
+    path.write_text("")
+    with pytest.raises(DatasetError, match=r"structures\.xyz"):
+        label_file([path], tmp_path / "labelled.xyz", method=Springs(), progress=False)
+    monkeypatch.setattr(ase.io, "read", lambda *_: [])  # what some readers make of it
+    with pytest.raises(DatasetError, match="holds no structure"):
+        label_file([path], tmp_path / "labelled.xyz", method=Springs(), progress=False)
+
+
+def test_sources_of_one_name_are_told_apart(tmp_path):
+    sources = [tmp_path / folder / "structures.xyz" for folder in ("a", "b")]
+    for source, name in zip(sources, ("H2O", "CH4"), strict=True):
+        source.parent.mkdir()
+        ase.io.write(source, molecule(name))
+    found = label_file(
+        sources, tmp_path / "labelled.xyz", method=Springs(), processes=1, progress=False
+    )
+    hashes = json.loads(found.record.read_text())["sources_sha256"]
+    assert [name for name, _ in hashes] == ["structures.xyz"] * 2
+    assert hashes[0][1] != hashes[1][1]
+
+
 def test_nothing_is_overwritten(source, tmp_path):
     (tmp_path / "labelled.json").write_text("mine")
     with pytest.raises(DatasetError, match="is there already"):

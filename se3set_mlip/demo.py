@@ -25,9 +25,9 @@ from se3set_mlip.errors import MissingDependencyError
 from se3set_mlip.export.loading import load
 from se3set_mlip.fragments.drawing import draw_fragments
 from se3set_mlip.fragments.fragmentation import Fragmentation
-from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.shipped import shipped_model, shipped_structure
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.engines import find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 import se3set_mlip as s3
-from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.shipped import shipped_model, shipped_structure
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

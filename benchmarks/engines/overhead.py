@@ -34,9 +34,9 @@ import se3set_mlip as s3
 from se3set_mlip.engines.openmm_force import create_force
 from se3set_mlip.export.torchscript import bind
 from se3set_mlip.fragments.fragmentation import Fragmentation
-from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.shipped import shipped_model, shipped_structure
 from se3set_mlip.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 HERE = Path(__file__).parent

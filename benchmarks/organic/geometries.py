@@ -1,16 +1,19 @@
 """Geometries of one molecule: conformers in motion, modes, torsions, stretched bonds, distances.
 
-Everything is moved by GFN2-xTB, with the bonds of the SMILES: a geometry in which one has broken or
-formed is left out, but for the bonds that are stretched on purpose (by up to half). Å, fs, K.
+A force field (MMFF94, or UFF where it has no parameters) moves far and cheaply; GFN2-xTB goes on
+from there, in motion or towards its minimum, so that bonds have its lengths. A geometry in which a
+bond of the SMILES has broken or another formed is left out, but for the bonds that are stretched on
+purpose (by up to half). Å, fs, K.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import ase
 import numpy as np
 from ase import units
+from ase.calculators.calculator import Calculator, all_changes
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.optimize import LBFGS
 from ase.vibrations import VibrationsData
@@ -24,11 +27,17 @@ from tblite.ase import TBLite
 from se3set_mlip.elements import COVALENT_RADII
 
 TEMPERATURES_K = (300.0, 600.0, 1000.0)
-TIMESTEP_FS, THERMOSTAT_FS, FIRST_STEPS, BETWEEN_STEPS = 1.0, 50.0, 60, 12
+TIMESTEP_FS, THERMOSTAT_FS = 1.0, 50.0
+FAR_STEPS = 60
+"""Of the force field, between geometries."""
+FIRST_STEPS, BETWEEN_STEPS = 12, 6
+"""Of GFN2-xTB, which starts where the force field left off."""
+DESCENT = (2, 10)
+"""How many steps towards the minimum are taken, at least and at most."""
 CONFORMERS = 4
 MOVING_ACCURACY = 10.0
 """tblite's, for motion alone; labels are computed anew."""
-MODE_TEMPERATURE_K, LOWEST_WAVENUMBER, LARGEST_FOR_MODES = 600.0, 100.0, 32
+MODE_TEMPERATURE_K, LOWEST_WAVENUMBER, LARGEST_FOR_MODES = 600.0, 100.0, 16
 """Of displacements along normal modes; slower modes are taken as this fast (1/cm); atoms."""
 STRETCH = (0.85, 1.5)
 CLOSEST_ANGSTROM = (1.5, 6.0)
@@ -36,13 +45,54 @@ CLOSEST_ANGSTROM = (1.5, 6.0)
 BROKEN, FORMED, COLLIDED = 1.45, 1.15, 0.6
 """Lengths over the sum of covalent radii: of a bond that is broken, of atoms without a bond that
 have one, of atoms on top of each other."""
-SHARES = {"dynamics": 0.55, "modes": 0.15, "torsion": 0.15, "stretch": 0.15}
+SHARES = {
+    "force field": 0.3,
+    "dynamics": 0.25,
+    "descent": 0.2,
+    "modes": 0.1,
+    "torsion": 0.1,
+    "stretch": 0.1,
+}
 HBAR = constants.hbar * units.J * units.s
 """In eV and ASE's unit of time."""
 DRAWS = 8
 """How often a displacement along modes may fail to be whole, as it does between two molecules."""
-POOL = 1.6
+POOL = 1.25
 """How many geometries are made for one that is kept."""
+
+
+class ForceField(Calculator):  # type: ignore[misc] # ASE has no types
+    """MMFF94, or UFF where it has no parameters, of one molecule."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, mol: Chem.Mol) -> None:
+        super().__init__()
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+            parameters = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
+            self.field = rdForceFieldHelpers.MMFFGetMoleculeForceField(
+                mol, parameters, ignoreInterfragInteractions=False
+            )
+        else:
+            self.field = rdForceFieldHelpers.UFFGetMoleculeForceField(
+                mol, ignoreInterfragInteractions=False
+            )
+        self.field.Initialize()
+
+    def calculate(
+        self,
+        atoms: ase.Atoms | None = None,
+        properties: Iterable[str] = (),
+        system_changes: Iterable[str] = all_changes,
+    ) -> None:
+        """Compute energy (eV) and forces (eV/Å)."""
+        super().calculate(atoms, properties, system_changes)
+        flat = self.atoms.positions.ravel().tolist()
+        unit = units.kcal / units.mol
+        self.results = {
+            "energy": unit * self.field.CalcEnergy(flat),
+            "forces": -unit * np.reshape(self.field.CalcGrad(flat), (-1, 3)),
+        }
 
 
 @dataclass(frozen=True)
@@ -144,27 +194,44 @@ class Shapes:
         )
         return found
 
-    def dynamics(self, number: int) -> Iterator[Made]:
-        """Yield geometries of Langevin dynamics from each conformer, each hotter than the last."""
-        runs = min(max(len(self.conformers), len(TEMPERATURES_K)), number)
-        for run in range(runs):
-            atoms = self.atoms(self.conformers[run % len(self.conformers)])
-            kelvin = TEMPERATURES_K[run % len(TEMPERATURES_K)]
-            normal = self.rng.standard_normal((len(atoms), 3))
-            atoms.set_momenta(np.sqrt(atoms.get_masses() * units.kB * kelvin)[:, None] * normal)
-            engine = LangevinBAOAB(
-                atoms,
-                TIMESTEP_FS * units.fs,
-                temperature_K=kelvin,
-                T_tau=THERMOSTAT_FS * units.fs,
-                rng=self.rng,
-            )
-            engine.run(FIRST_STEPS)
-            for _ in range(-(-number // runs)):
-                engine.run(BETWEEN_STEPS)
-                if not self.whole(atoms.positions):
-                    break
-                yield Made(atoms.positions.copy(), f"dynamics {kelvin:g} K")
+    def dynamics(self, number: int, kelvin: float, far: int = 0) -> Iterator[Made]:
+        """Yield geometries of Langevin dynamics: ``far`` by the force field, then by GFN2-xTB."""
+        atoms = self.atoms(self.conformers[self.rng.integers(len(self.conformers))])
+        accurate = atoms.calc
+        normal = self.rng.standard_normal((len(atoms), 3))
+        atoms.set_momenta(np.sqrt(atoms.get_masses() * units.kB * kelvin)[:, None] * normal)
+        engine = LangevinBAOAB(
+            atoms,
+            TIMESTEP_FS * units.fs,
+            temperature_K=kelvin,
+            T_tau=THERMOSTAT_FS * units.fs,
+            rng=self.rng,
+        )
+        start = atoms.positions.copy(), atoms.get_momenta()
+        atoms.calc = ForceField(self.mol)
+        for _ in range(far):
+            engine.run(FAR_STEPS)
+            if not self.whole(atoms.positions):
+                atoms.positions[:] = start[0]
+                atoms.set_momenta(start[1])
+                break
+            yield Made(atoms.positions.copy(), f"force field {kelvin:g} K")
+        atoms.calc = accurate
+        engine.run(FIRST_STEPS)
+        for _ in range(number):
+            engine.run(BETWEEN_STEPS)
+            if not self.whole(atoms.positions):
+                break
+            yield Made(atoms.positions.copy(), f"dynamics {kelvin:g} K")
+
+    def descents(self, starts: list[Made]) -> Iterator[Made]:
+        """Yield geometries on the way to a minimum of GFN2-xTB, the last of them near it."""
+        for place, start in enumerate(starts):
+            atoms = self.atoms(start.positions)
+            last = place == len(starts) - 1
+            steps = 3 * DESCENT[1] if last else int(self.rng.integers(*DESCENT))
+            LBFGS(atoms, logfile=None).run(fmax=0.05, steps=steps)
+            yield Made(atoms.positions.copy(), "descent")
 
     def modes(self, number: int) -> Iterator[Made]:
         """Yield the relaxed geometry, and it displaced along its normal modes."""
@@ -228,17 +295,21 @@ class Shapes:
 
     def pool(self, number: int) -> list[Made]:
         """Return more geometries than are wanted, of all kinds."""
-        made: list[Made] = []
-        for kind, method in (
-            ("dynamics", self.dynamics),
-            ("modes", self.modes),
-            ("torsion", self.torsions),
-            ("stretch", self.stretches),
-        ):
-            wanted = max(1, round(POOL * SHARES[kind] * number))
-            stretched = kind == "stretch"
-            made += [m for m in method(wanted) if stretched or self.whole(m.positions)]
-        return made
+        wanted = {kind: max(1, round(POOL * share * number)) for kind, share in SHARES.items()}
+        kelvin = float(self.rng.choice(TEMPERATURES_K))
+        made = list(self.dynamics(wanted["dynamics"], kelvin, wanted["force field"]))
+        shaken = [m for m in made if m.kind.startswith("force field")]
+        conformers = [Made(positions, "conformer") for positions in self.conformers]
+        starts = [*conformers, *shaken]
+        chosen = self.rng.permutation(len(starts))[: wanted["descent"]]
+        found = itertools.chain(
+            made,
+            self.descents([starts[k] for k in chosen]),
+            self.modes(wanted["modes"]),
+            self.torsions(wanted["torsion"]),
+            self.stretches(wanted["stretch"]),
+        )
+        return [m for m in found if m.kind == "stretch" or self.whole(m.positions)]
 
     def diverse(self, made: list[Made], number: int) -> list[Made]:
         """Return geometries that differ most: farthest points of Coulomb-matrix eigenvalues."""

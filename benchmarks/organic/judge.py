@@ -120,7 +120,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FILE.parent)
     parser.add_argument("--results", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    frames = ase.io.read(options.data / f"{options.part}_gfn2.xyz", ":")
+    files = sorted(options.data.glob(f"{options.part}*_gfn2.xyz"))
+    frames = [frame for path in files for frame in ase.io.read(path, ":")]
+    if not frames:
+        parser.error(f"no {options.part}*_gfn2.xyz in {options.data}; label that part first")
     found = judge(s3.load(options.model), frames)
     options.results.mkdir(exist_ok=True)
     path = options.results / f"{options.model.stem}_{options.part}.json"

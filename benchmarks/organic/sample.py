@@ -1,6 +1,6 @@
 """Geometries for all molecules, over all cores; then one file for each part, to be labelled.
 
-    python benchmarks/organic/sample.py --frames 24
+    python benchmarks/organic/sample.py --atoms 400
     se3set label runs/organic/train.xyz -o runs/organic/train_gfn2.xyz
 
 Each molecule has a seed of its own, so that the same command finds the same geometries, however
@@ -25,9 +25,12 @@ from geometries import Shapes
 from molecules import FILE
 from tqdm import tqdm
 
+FEWEST, MOST = 6, 30
+"""Geometries of a molecule."""
 
-def frames_of(index: int, molecule: dict[str, Any], frames: int, seed: int) -> list[ase.Atoms]:
-    """Return the geometries of a molecule, with what is to be known of each.
+
+def frames_of(index: int, molecule: dict[str, Any], atoms: int, seed: int) -> list[ase.Atoms]:
+    """Return geometries of so many atoms together, with what is to be known of each.
 
     Raises
     ------
@@ -36,10 +39,11 @@ def frames_of(index: int, molecule: dict[str, Any], frames: int, seed: int) -> l
     """
     rng = np.random.default_rng([seed, index])
     shapes = Shapes(molecule["smiles"], rng)
+    frames = min(max(round(atoms / len(shapes.numbers)), FEWEST), MOST)
     found = []
     for made in shapes.diverse(shapes.pool(frames), frames):
-        atoms = ase.Atoms(shapes.numbers, made.positions - made.positions.mean(axis=0))
-        atoms.info |= {
+        frame = ase.Atoms(shapes.numbers, made.positions - made.positions.mean(axis=0))
+        frame.info |= {
             "molecule": index,
             "smiles": molecule["smiles"],
             "mapped_smiles": shapes.mapped_smiles,
@@ -47,14 +51,14 @@ def frames_of(index: int, molecule: dict[str, Any], frames: int, seed: int) -> l
             "source": molecule["source"],
             "kind": made.kind,
         }
-        found.append(atoms)
+        found.append(frame)
     return found
 
 
-def work(index: int, molecule: dict[str, Any], frames: int, seed: int, folder: Path) -> str | None:
+def work(index: int, molecule: dict[str, Any], atoms: int, seed: int, folder: Path) -> str | None:
     """Make the file of a molecule; return why there is none."""
     try:
-        found = frames_of(index, molecule, frames, seed)
+        found = frames_of(index, molecule, atoms, seed)
     except (ValueError, RuntimeError) as error:  # no conformer, or no convergence of the charges
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         (folder / f"{index:05d}.failed").write_text(reason + "\n", encoding="utf-8")
@@ -63,12 +67,6 @@ def work(index: int, molecule: dict[str, Any], frames: int, seed: int, folder: P
     ase.io.write(temporary, found, format="extxyz")
     temporary.replace(folder / f"{index:05d}.xyz")
     return None
-
-
-def prepare() -> None:
-    """Give a process one thread, before libraries ask."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
 
 
 def done(folder: Path) -> Iterator[int]:
@@ -96,7 +94,7 @@ def main() -> None:
     """Make what is not there yet, then join."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--molecules", type=Path, default=FILE)
-    parser.add_argument("--frames", type=int, default=24, help="of each molecule")
+    parser.add_argument("--atoms", type=int, default=400, help="of all geometries of a molecule")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--minutes", type=float, help="stop after so long; the next start goes on")
@@ -112,14 +110,16 @@ def main() -> None:
     order = np.random.default_rng(options.seed).permutation(len(molecules)).tolist()
     left = [index for index in order if index not in finished]
     began = time.monotonic()
+    # Before the processes start: their libraries ask when they are imported, and threads of many
+    # processes on the same cores would slow each other down tenfold.
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     context = get_context("spawn")
     with (
-        ProcessPoolExecutor(options.processes, mp_context=context, initializer=prepare) as pool,
+        ProcessPoolExecutor(options.processes, mp_context=context) as pool,
         tqdm(total=len(molecules), initial=len(finished), unit="molecule") as bar,
     ):
         futures = {
-            pool.submit(work, k, molecules[k], options.frames, options.seed, folder): k
-            for k in left
+            pool.submit(work, k, molecules[k], options.atoms, options.seed, folder): k for k in left
         }
         for future in as_completed(futures):
             reason = future.result()

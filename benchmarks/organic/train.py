@@ -18,9 +18,24 @@ from se3set_mlip.training import train, training_config_from_dict
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from recipe.best import RECIPE, merged
 
+STAGE_TWO_ENERGY_WEIGHT = 300.0
 ELEMENTS = [1, 6, 7, 8, 9, 15, 16, 17]
 BATCH_PAIRS = 3000
 """Pairs of a batch: about six molecules of thirty atoms."""
+
+
+def labelled(folder: Path, part: str) -> list[str]:
+    """Return the files of a part that have labels.
+
+    Raises
+    ------
+    SystemExit
+        If there are none.
+    """
+    found = sorted(str(path) for path in folder.glob(f"{part}*_gfn2.xyz"))
+    if not found:
+        raise SystemExit(f"no {part}*_gfn2.xyz in {folder}; run sample.py and se3set label first")
+    return found
 
 
 def main() -> None:
@@ -38,8 +53,8 @@ def main() -> None:
     folder = options.data / f"{options.size}_{number}_{options.epochs}_{options.seed}"
     settings = {
         "data": {
-            "train_files": [str(options.data / "train_gfn2.xyz")],
-            "validation_files": [str(options.data / "validation_gfn2.xyz")],
+            "train_files": labelled(options.data, "train"),
+            "validation_files": labelled(options.data, "validation"),
             "n_train": options.n_train,
             "bond_stretch": 0.0,  # bonds are stated by mapped_smiles
         },
@@ -51,6 +66,8 @@ def main() -> None:
             "max_wall_time_minutes": options.minutes,
             "ema_decay": 0.999,
         },
+        # The usual weight of the energy in the second stage takes from the forces here.
+        "loss": {"stage_two": {"energy_weight": STAGE_TWO_ENERGY_WEIGHT}},
         "run": {
             "output_dir": str(folder),
             "seed": options.seed,

@@ -8,7 +8,8 @@ import ase
 import click
 import torch
 
-from se3set_mlip.errors import InputError
+from se3set_mlip.errors import ArtifactError, InputError
+from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model
 from se3set_mlip.structures import read_structure, structure_from_smiles
 from se3set_mlip.topology.molecule import Topology
 
@@ -18,9 +19,56 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
+class ModelFile(click.ParamType):  # type: ignore[type-arg] # generic in new versions only
+    """A model file, or the name of a shipped model; becomes the path."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        try:
+            return Path(EXISTING_FILE.convert(find_model(value), param, ctx))
+        except ArtifactError as error:
+            self.fail(str(error), param, ctx)
+
+
+MODEL = ModelFile()
+
+
 def model_argument(command: Command) -> Command:
-    """Add the model file as first argument."""
-    return click.argument("model", type=EXISTING_FILE)(command)
+    """Add the model as first argument."""
+    return click.argument("model", type=MODEL)(command)
+
+
+def model_and_structure_arguments(command: Command) -> Command:
+    """Add ``[MODEL] [STRUCTURE]``, see :func:`model_and_structure`, and the structure's options."""
+    return click.argument("names", metavar="[MODEL] [STRUCTURE]", nargs=-1)(
+        _structure_qualifiers(command)
+    )
+
+
+def model_and_structure(names: tuple[str, ...]) -> tuple[Path, Path | None]:
+    """Tell model and structure apart; without a model it is the general one, and a line says so.
+
+    Raises
+    ------
+    click.BadParameter
+        If one of them is no file and no shipped model.
+    InputError
+        For several structures.
+    """
+    named = bool(names) and is_model(names[0])
+    first, *rest = names if named else (GENERAL_MODEL, *names)
+    model = MODEL.convert(first, None, None)
+    if len(rest) > 1:
+        raise InputError(
+            f"{', '.join(rest)} are {len(rest)} structures; name one, and before it a model, which "
+            "is a .safetensors or .pt file or the name of a shipped one"
+        )
+    structure = Path(EXISTING_FILE.convert(rest[0], None, None)) if rest else None
+    if not named:
+        click.echo(f"with the model {GENERAL_MODEL}, for organic molecules; name another one first")
+    return model, structure
 
 
 def _set_threads(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
@@ -74,6 +122,13 @@ def memory_option(command: Command) -> Command:
 
 def structure_options(command: Command) -> Command:
     """Add what names one structure: a file or ``--smiles``, ``--index``, ``--charge``."""
+    return click.argument("structure", type=EXISTING_FILE, required=False)(
+        _structure_qualifiers(command)
+    )
+
+
+def _structure_qualifiers(command: Command) -> Command:
+    """Add ``--smiles``, ``--index`` and ``--charge``."""
     command = click.option(
         "--charge", type=int, help="Total charge, where the file does not say it. [default: 0]"
     )(command)
@@ -84,8 +139,7 @@ def structure_options(command: Command) -> Command:
         show_default=True,
         help="Which structure of a file with several; -1 is the last.",
     )(command)
-    command = click.option("--smiles", help="A molecule as SMILES instead of a file.")(command)
-    return click.argument("structure", type=EXISTING_FILE, required=False)(command)
+    return click.option("--smiles", help="A molecule as SMILES instead of a file.")(command)
 
 
 def read_atoms(

@@ -12,10 +12,10 @@ from se3set_mlip.commands.committee import committee_options, load_potential
 from se3set_mlip.commands.options import (
     NEW_FILE,
     memory_option,
-    model_argument,
+    model_and_structure,
+    model_and_structure_arguments,
     precision_options,
     read_atoms,
-    structure_options,
 )
 from se3set_mlip.export.loading import load
 from se3set_mlip.simulate.dynamics import ENSEMBLES, DynamicsConfig, run_dynamics
@@ -27,8 +27,7 @@ _DEFAULTS = DynamicsConfig()
 
 
 @click.command("relax")
-@model_argument
-@structure_options
+@model_and_structure_arguments
 @click.option(
     "--output",
     "-o",
@@ -52,7 +51,7 @@ def relax_command(
     context: click.Context,
     /,
     *,
-    model: Path,
+    names: tuple[str, ...],
     output: Path,
     trajectory: Path | None,
     fmax: float,
@@ -68,9 +67,11 @@ def relax_command(
 ) -> None:
     """Relax STRUCTURE (a file, or --smiles) with MODEL to the nearest minimum.
 
-    Exits with 1 if the forces are still too large after the last step.
+    MODEL is a file or the name of a shipped model; without it, the general model for organic
+    molecules. Exits with 1 if the forces are still too large after the last step.
     """
-    atoms, topology = read_atoms(structure.pop("structure"), **structure)
+    model, path = model_and_structure(names)
+    atoms, topology = read_atoms(path, **structure)
     potential = load(model, device=device, dtype=dtype)
     click.echo("  step    energy (eV)    largest force (eV/Å)")
 
@@ -101,8 +102,7 @@ def relax_command(
 
 
 @click.command("md")
-@model_argument
-@structure_options
+@model_and_structure_arguments
 @click.option(
     "--engine", type=click.Choice(ENGINES), default="ase", show_default=True, help="Who integrates."
 )
@@ -157,7 +157,7 @@ def md_command(
     context: click.Context,
     /,
     *,
-    model: Path,
+    names: tuple[str, ...],
     committee: tuple[Path, ...],
     warn_above: float | None,
     stop_above: float | None,
@@ -180,6 +180,9 @@ def md_command(
 ) -> None:
     """Run molecular dynamics of STRUCTURE (a file, or --smiles) with MODEL.
 
+    MODEL is a file or the name of a shipped model; without it, the general model for organic
+    molecules.
+
     The drift is the slope of the total energy so far; it means something in NVE only.
 
     With --committee the mean of all models drives the run, and the largest spread of the forces on
@@ -201,7 +204,8 @@ def md_command(
         warn_above=warn_above,
         stop_above=stop_above,
     )
-    atoms, topology = read_atoms(structure.pop("structure"), **structure)
+    model, path = model_and_structure(names)
+    atoms, topology = read_atoms(path, **structure)
     potential = load_potential(model, committee, device=device, dtype=dtype)
     engine_function = find_engine(engine)
     tqdm.write(

@@ -36,6 +36,7 @@ from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import checkpoint_bytes, load_checkpoint
 from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.shipped import find_model
 from se3set_mlip.topology.molecule import Topology
 
 MOLECULES = "SE3Set molecules"
@@ -133,7 +134,7 @@ def create_force(
         )
     force_class, computation_class = _classes(kind)
     policy = BondPolicy(on_bond_change=on_bond_change, check_interval=check_interval)
-    path = None if isinstance(potential, Potential) else Path(potential).absolute()
+    path = None if isinstance(potential, Potential) else find_model(potential).absolute()
     if path is None and not embed:
         raise InputError(
             "embed = False stores the path of a checkpoint, and a potential in memory has none; "

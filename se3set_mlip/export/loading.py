@@ -18,6 +18,7 @@ from se3set_mlip.export.interpreter import (
 )
 from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.potential.potential import Potential, usable_device
+from se3set_mlip.shipped import find_model
 
 
 def load(
@@ -28,7 +29,8 @@ def load(
     Parameters
     ----------
     path
-        A checkpoint (``.safetensors``) or what ``export_generic`` wrote (``.pt``).
+        A checkpoint (``.safetensors``), what ``export_generic`` wrote (``.pt``), or the name of a
+        shipped model, such as ``"gfn2-small"``.
     device
         Where to compute.
     dtype
@@ -39,8 +41,9 @@ def load(
     ------
     ArtifactError
         If the file is missing, foreign, truncated, altered, of a newer format, bound to one
-        system, or of another precision.
+        system, or of another precision; if no model of this name is shipped.
     """
+    path = find_model(path)
     content = read_bytes(path)
     if not is_archive(content):
         return load_checkpoint(path, device=device, dtype=dtype)

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from se3set_mlip.labelling.methods import Compute, Label, LabelError, ReferenceM
 
 AHEAD = 4
 """Structures that wait for each process, so that none is idle."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""What libraries take the number of their threads from."""
 CRASHED = "the program ended its process"
 
 
@@ -41,13 +44,11 @@ _process: dict[str, Compute] = {}
 
 
 def _prepare(method: ReferenceMethod) -> None:
-    """Make this process ready; the libraries read the number of threads when they are loaded.
+    """Make this process ready.
 
     Ctrl-C reaches all processes; the one that started them decides.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
     _process["compute"] = method.start()
 
 
@@ -59,12 +60,36 @@ def _compute(task: Task) -> Outcome:
         return task.index, str(error)
 
 
-def _pool(method: ReferenceMethod, processes: int) -> ProcessPoolExecutor:
-    """Return a pool; spawned, since forked processes inherit threads that do not run."""
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Start processes with one thread each.
+
+    Their libraries read the number when they are loaded, which is before anything can be said to
+    them; threads of many processes on the same cores would slow all down tenfold.
+    """
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _pool(method: ReferenceMethod, processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Open a pool; spawned, since forked processes inherit threads that do not run."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_prepare, initargs=(method,)
-    )
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(
+            processes, mp_context=context, initializer=_prepare, initargs=(method,)
+        ) as pool,
+    ):
+        yield pool
 
 
 def compute_all(

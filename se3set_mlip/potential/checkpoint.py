@@ -31,6 +31,7 @@ from se3set_mlip.potential.files import (
     read_model_file,
 )
 from se3set_mlip.potential.potential import Metadata, Potential, PotentialConfig, PotentialModule
+from se3set_mlip.shipped import find_model
 
 FORMAT = "se3set_mlip.checkpoint"
 FORMAT_VERSION = 1
@@ -237,7 +238,7 @@ def load_checkpoint(
     Parameters
     ----------
     path
-        A ``.safetensors`` file written by :func:`save_checkpoint`.
+        A ``.safetensors`` file written by :func:`save_checkpoint`, or the name of a shipped model.
     device, dtype
         Where and in what precision to have it; the file's dtype by default.
 
@@ -246,6 +247,7 @@ def load_checkpoint(
     ArtifactError
         If the file is missing, truncated, altered, foreign, or of a newer version.
     """
+    path = find_model(path)
     return potential_from_bytes(read_model_file(path), name=str(path), device=device, dtype=dtype)
 
 

@@ -56,6 +56,7 @@ class Committee(Potential):
         metadata = Metadata(
             description=f"mean of {len(self.members)} potentials",
             level_of_theory=theories.pop() if len(theories) == 1 else "unknown",
+            charges=_common_charges(self.members),
         )
         modules = torch.nn.ModuleList([member.module for member in self.members])
         super().__init__(modules, self.members[0].config, metadata)
@@ -220,6 +221,12 @@ class Committee(Potential):
             for member in self.members
         ]
         return np.mean(found, axis=0)
+
+
+def _common_charges(members: Sequence[Potential]) -> tuple[int, ...]:
+    """Return the charges that all potentials were trained on, of those that know."""
+    known = [set(member.metadata.charges) for member in members if member.metadata.charges]
+    return tuple(sorted(set.intersection(*known))) if known else ()
 
 
 def _check_members(members: Sequence[Potential]) -> None:

@@ -67,6 +67,18 @@ def stated_topology(atoms: Any) -> Topology | None:
     return Topology.from_smiles(smiles)
 
 
+def stated_charge(atoms: Any) -> int:
+    """Return the charge that a structure states, as a number or by its SMILES; else 0.
+
+    Raises
+    ------
+    InputError, TopologyError
+        As :func:`total_charge` and :func:`stated_topology`.
+    """
+    topology = stated_topology(atoms) if atoms.info.get("charge") is None else None
+    return total_charge(atoms) if topology is None else topology.charge
+
+
 class FragmentCache:
     """Finds fragmentations and keeps them.
 

@@ -43,6 +43,17 @@ def checked_positions(numbers: np.ndarray, positions: ArrayLike) -> np.ndarray:
     return points
 
 
+def check_charge_known(charge: int, charges: tuple[int, ...]) -> None:
+    """Raise ``InputError`` for a total charge that no structure of the training had."""
+    if charges and charge not in charges:
+        known = ", ".join(f"{known:+d}" if known else "0" for known in charges)
+        raise InputError(
+            f"the structure has charge {charge:+d}, the potential was trained on charges {known} "
+            "only, and its energy would mean nothing; correct the charge or the protonation, or "
+            "train a potential on such charges"
+        )
+
+
 def check_elements_known(numbers: np.ndarray, elements: tuple[int, ...]) -> None:
     """Raise ``InputError`` for an element that the potential was not trained on."""
     for atom, number in enumerate(numbers.tolist()):

@@ -22,6 +22,9 @@ class Metadata:
         What it was trained on.
     license, authors
         Of the model.
+    charges
+        Total charges of the structures it was trained on; it refuses others. Empty: not known, and
+        nothing is refused.
     metrics
         Errors by name, the unit in the name.
     created
@@ -35,6 +38,7 @@ class Metadata:
     training_data: str = ""
     license: str = ""
     authors: str = ""
+    charges: tuple[int, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     created: str = ""
     package_version: str = ""

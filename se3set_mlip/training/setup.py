@@ -1,16 +1,18 @@
 """A configuration and its data become a potential: first weights, reference energies, a scale."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from se3set_mlip.elements import SYMBOLS
-from se3set_mlip.errors import ConfigError
+from se3set_mlip.errors import ConfigError, DatasetError
 from se3set_mlip.potential.checkpoint import load_checkpoint
+from se3set_mlip.potential.fragment_cache import stated_charge
 from se3set_mlip.potential.potential import Metadata, Potential
 from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.config import TrainingConfig
+from se3set_mlip.training.datasets import Frame
 from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.plausibility import check_energies, check_forces
 from se3set_mlip.training.references import (
@@ -31,7 +33,8 @@ def build_potential(
     Raises
     ------
     DatasetError
-        When reference energies are lacking, or energies and forces are implausible in their units.
+        When reference energies are lacking, energies and forces are implausible in their units, or
+        structures are charged as none of the training set is.
     ConfigError
         When the device does not exist, or the initial model has other settings.
     """
@@ -42,7 +45,9 @@ def build_potential(
         isolated_atoms=data.isolated_atoms,
         labels=settings.labels,
     )
+    charges = trained_charges(data.training)
     for part, frames in data.parts.items():
+        _check_charges(frames, charges, part=part)
         check_covered(frames, references, part=part)
         if settings.check_units:
             check_energies(frames, references)
@@ -71,9 +76,26 @@ def build_potential(
         license=card.license,
         description=card.description,
         authors=card.authors,
+        charges=charges,
     )
     potential = Potential(module, config.potential, metadata)
     return potential.to(device=_device(config.run.device))
+
+
+def trained_charges(frames: Sequence[Frame]) -> tuple[int, ...]:
+    """Return the total charges that structures have, ascending, each once."""
+    return tuple(sorted({stated_charge(frame.atoms) for frame in frames}))
+
+
+def _check_charges(frames: Sequence[Frame], charges: tuple[int, ...], *, part: str) -> None:
+    """Raise ``DatasetError`` for a structure that the trained potential would refuse."""
+    for frame in frames:
+        charge = stated_charge(frame.atoms)
+        if charge not in charges:
+            raise DatasetError(
+                f"{frame.name} of the {part} set has charge {charge:+d}, which no structure of the "
+                "training set has; move one there, or leave it out"
+            )
 
 
 def _load_weights(

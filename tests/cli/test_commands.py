@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from se3set_mlip.cli import main
-from se3set_mlip.model_files import shipped_structure
+from se3set_mlip.shipped import shipped_structure
 
 ACETYLACETONE = r"CC(=O)/C=C(/C)O"
 STRUCTURE = str(shipped_structure("acetylacetone"))

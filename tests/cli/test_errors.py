@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from se3set_mlip.cli import main
-from se3set_mlip.model_files import shipped_structure
+from se3set_mlip.shipped import shipped_structure
 
 STRUCTURE = str(shipped_structure("acetylacetone"))
 

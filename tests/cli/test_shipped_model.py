@@ -10,7 +10,8 @@ from click.testing import CliRunner
 import se3set_mlip as s3
 from se3set_mlip.cli import main
 from se3set_mlip.errors import ArtifactError
-from se3set_mlip.model_files import describe_file, shipped_model, shipped_structure
+from se3set_mlip.model_files import describe_file
+from se3set_mlip.shipped import shipped_model, shipped_structure
 
 DATA = Path(__file__).parents[2] / "examples" / "data" / "acetylacetone_30.xyz"
 

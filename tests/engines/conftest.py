@@ -11,11 +11,11 @@ import torch
 
 from se3set_mlip.fragments.fragmentation import PRESETS, Fragmentation
 from se3set_mlip.model.config import ModelConfig
-from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.potential import Metadata, Potential
 from se3set_mlip.potential.potential_module import PotentialModule
+from se3set_mlip.shipped import shipped_model, shipped_structure
 from se3set_mlip.topology.molecule import Topology
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import torch
 from ase.build import molecule as build_molecule
 
 from se3set_mlip.errors import ConfigError, InputError, TopologyError
-from se3set_mlip.model_files import shipped_model, shipped_structure
 from se3set_mlip.potential.potential import Potential, PotentialModule
+from se3set_mlip.shipped import shipped_model, shipped_structure
 from se3set_mlip.units import BOLTZMANN_EV_PER_KELVIN
 
 ts = pytest.importorskip(

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import ase
@@ -17,7 +18,7 @@ from se3set_mlip.errors import ConfigError, DatasetError, InputError, MissingDep
 from se3set_mlip.labelling.journal import Journal
 from se3set_mlip.labelling.methods import DFT, XTB, Label, LabelError
 from se3set_mlip.labelling.run import label_file
-from se3set_mlip.labelling.workers import CRASHED
+from se3set_mlip.labelling.workers import CRASHED, Task, compute_all
 
 NAMES = ("H2O", "CH4", "NH3", "C2H6", "CH3OH", "H2CO")
 
@@ -151,6 +152,36 @@ def test_a_crash_costs_one_structure(tmp_path):
     )
     assert found.failures == {2: CRASHED}
     assert found.n_labelled == 5
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Gives as energy what the environment of its process said of threads when that started."""
+
+    package: ClassVar[str] = "numpy"
+
+    @property
+    def level_of_theory(self):
+        return "threads"
+
+    def start(self):
+        def compute(numbers, positions, charge):
+            said = Path("/proc/self/environ").read_bytes().split(b"\0")
+            found = [float(line[16:]) for line in said if line.startswith(b"OMP_NUM_THREADS=")]
+            return Label(found[0] if found else 0.0, np.zeros_like(positions))
+
+        return compute
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_processes_start_with_one_thread_each(monkeypatch):
+    """Libraries that are loaded with the first import must know it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    atoms = molecule("H2O")
+    tasks = [Task(k, atoms.numbers, atoms.positions, 0) for k in range(2)]
+    found = [label.energy for _, label in compute_all(Threads(), tasks, processes=2)]
+    assert found == [1.0, 1.0]
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_a_run_that_was_cut_off_goes_on(source, tmp_path):

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from se3set_mlip.cli import main
 from se3set_mlip.engines.uncertainty import UncertaintyError
 from se3set_mlip.errors import InputError
-from se3set_mlip.model_files import shipped_structure
 from se3set_mlip.potential.checkpoint import save_checkpoint
 from se3set_mlip.potential.committee import Committee
+from se3set_mlip.shipped import shipped_structure
 from se3set_mlip.simulate.ase_engine import ase_samples
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.openmm_engine import openmm_samples

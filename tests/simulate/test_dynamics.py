@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from se3set_mlip.errors import InputError
-from se3set_mlip.model_files import shipped_structure
+from se3set_mlip.shipped import shipped_structure
 from se3set_mlip.simulate.ase_engine import ase_samples
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.openmm_engine import openmm_samples

@@ -8,7 +8,7 @@ import pytest
 from se3set_mlip import Topology, load
 from se3set_mlip.engines.openmm_force import create_force
 from se3set_mlip.errors import InputError
-from se3set_mlip.model_files import shipped_model, shipped_structure
+from se3set_mlip.shipped import shipped_model, shipped_structure
 from se3set_mlip.simulate.openmm_minimizer import minimize_energy
 from se3set_mlip.simulate.relax import relax
 from se3set_mlip.units import KJ_PER_MOL_PER_EV

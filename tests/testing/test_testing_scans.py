@@ -7,7 +7,7 @@ import pytest
 from ase.calculators.calculator import Calculator
 from ase.calculators.morse import MorsePotential
 
-from se3set_mlip.model_files import shipped_structure
+from se3set_mlip.shipped import shipped_structure
 from se3set_mlip.structures import structure_from_smiles
 from se3set_mlip.testing.curves import Curve, is_sane, shape_of
 from se3set_mlip.testing.scans import check_bonds, check_diatomics, diatomic

@@ -1,0 +1,76 @@
+"""Dynamics of many molecules never seen, at 300 and 500 K, and how many of them break.
+
+    python benchmarks/organic/stability.py MODEL [--molecules 50] [--picoseconds 50]
+
+The check of ``se3set check``: Langevin dynamics with steps of 1 fs, from the relaxed molecule; a
+bond more than 0.5 Å off, or three times the temperature, is a failure. Resumable: molecules that are
+in ``results/stability_MODEL.json`` for this length are not run again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rdkit import RDLogger
+from subjects import RESULTS, conformers, unseen_molecules, write
+from tqdm import tqdm
+
+import se3set_mlip as s3
+from se3set_mlip.testing.stability import TEMPERATURES_KELVIN, check_stability
+from se3set_mlip.testing.subject import Specimen
+from se3set_mlip.testing.subjects import PotentialSubject
+from se3set_mlip.topology.molecule import Topology
+
+
+def measure(smiles: str, potential: Any, picoseconds: float) -> dict[str, Any]:
+    """Return what happened to a molecule at both temperatures."""
+    atoms = conformers(smiles, 1)[1][0]
+    specimen = Specimen(atoms, Topology.from_smiles(atoms.info["mapped_smiles"]))
+    found = check_stability(
+        PotentialSubject(potential), specimen, duration_ps=picoseconds, n_replicas=1
+    )
+    failures = [reason for result in found for reason in result.data["failures"]]
+    return {
+        "smiles": smiles,
+        "n_atoms": len(atoms),
+        "picoseconds": [result.data["duration_ps"] for result in found],
+        "failures": failures,
+        "proton_transfers": sum(result.data["transfers"] for result in found),
+    }
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--molecules", type=int, default=50)
+    parser.add_argument("--picoseconds", type=float, default=50.0)
+    options = parser.parse_args()
+    RDLogger.DisableLog("rdApp.*")
+    potential = s3.load(options.model, dtype="float32")
+    old = RESULTS / f"stability_{options.model.stem}.json"
+    before = json.loads(old.read_text(encoding="utf-8")) if old.exists() else {}
+    each = before["each"] if before.get("asked_picoseconds") == options.picoseconds else []
+    known = {row["smiles"] for row in each}
+    for molecule in tqdm(unseen_molecules(options.molecules), unit="molecule"):
+        if molecule["smiles"] in known:
+            continue
+        each.append(measure(molecule["smiles"], potential, options.picoseconds))
+        result = {
+            "asked_picoseconds": options.picoseconds,
+            "temperatures": TEMPERATURES_KELVIN,
+            "molecules": len(each),
+            "picoseconds": sum(sum(row["picoseconds"]) for row in each),
+            "failures": sum(len(row["failures"]) for row in each),
+            "proton_transfers": sum(row["proton_transfers"] for row in each),
+        }
+        write("stability", options.model, result | {"each": each})
+        for failure in each[-1]["failures"]:
+            tqdm.write(f"{molecule['smiles']}: {failure}")
+    for name in ("molecules", "picoseconds", "failures", "proton_transfers"):
+        print(f"{name}: {result[name]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Molecules to measure a potential on, none of them of its training; and where results go."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+from molecules import FILE
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from tblite.ase import TBLite
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from provenance import provenance  # noqa: E402 - needs the path above
+
+RESULTS = HERE / "results"
+DRUG_LIKE = (10, 35)
+"""Heavy atoms."""
+
+
+def unseen_molecules(number: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Return drug-like molecules of the test part: all medicines first, then others at random.
+
+    Raises
+    ------
+    SystemExit
+        If there are not so many.
+    """
+    if not FILE.exists():
+        raise SystemExit(f"there is no {FILE}; run molecules.py first")
+    known = json.loads(FILE.read_text(encoding="utf-8"))
+    found = [
+        molecule
+        for molecule in known
+        if molecule["part"] == "test"
+        and DRUG_LIKE[0] <= molecule["heavy_atoms"] <= DRUG_LIKE[1]
+        and "." not in molecule["smiles"]
+    ]
+    order = np.random.default_rng(seed).permutation(len(found))
+    mixed = [found[k] for k in order]
+    chosen = sorted(mixed, key=lambda molecule: "medicine" not in molecule["source"])[:number]
+    if len(chosen) < number:
+        raise SystemExit(f"there are {len(chosen)} test molecules, {number} were asked for")
+    return chosen
+
+
+def conformers(smiles: str, number: int, *, seed: int = 1) -> tuple[Chem.Mol, list[ase.Atoms]]:
+    """Return a molecule and conformers that differ, relaxed by a force field where one fits."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    parameters = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = seed
+    parameters.pruneRmsThresh = 0.5
+    ids = list(rdDistGeom.EmbedMultipleConfs(mol, number, parameters))
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, maxIters=500)
+    return mol, [atoms_of(mol, mol.GetConformer(k).GetPositions()) for k in ids]
+
+
+def atoms_of(mol: Chem.Mol, positions: NDArray[np.float64], *, first: int = 1) -> ase.Atoms:
+    """Return atoms that state charge and bonds, numbered from ``first`` on."""
+    numbered = Chem.Mol(mol)
+    for atom in numbered.GetAtoms():
+        atom.SetAtomMapNum(atom.GetIdx() + first)
+    atoms = ase.Atoms([atom.GetAtomicNum() for atom in mol.GetAtoms()], np.array(positions))
+    atoms.info |= {
+        "charge": Chem.GetFormalCharge(mol),
+        "mapped_smiles": Chem.MolToSmiles(numbered),
+    }
+    return atoms
+
+
+def gfn2(charge: int) -> TBLite:
+    """Return a calculator of GFN2-xTB."""
+    return TBLite(method="GFN2-xTB", charge=charge, verbosity=0)
+
+
+def write(name: str, model: Path, found: dict[str, Any]) -> Path:
+    """Write what was found, and what found it; return the file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}_{model.stem}.json"
+    path.write_text(json.dumps(found | provenance(), indent=1) + "\n", encoding="utf-8")
+    return path

@@ -5,7 +5,8 @@
 Each conformer of a force field is relaxed twice, by GFN2-xTB and by the potential, from the same
 start; then the potential starts from the minimum of GFN2-xTB, too. Root mean square deviations are
 over all atoms (Å) after superposition. Conformational energies are over the mean of a molecule's
-conformers, each method at its own minima (kcal/mol). Writes ``results/relaxed_MODEL.json`` and ``.png``.
+conformers, each method at its own minima (kcal/mol). Writes ``results/relaxed_MODEL.json`` and a
+picture.
 """
 
 import argparse

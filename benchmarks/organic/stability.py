@@ -3,8 +3,8 @@
     python benchmarks/organic/stability.py MODEL [--molecules 50] [--picoseconds 50]
 
 The check of ``se3set check``: Langevin dynamics with steps of 1 fs, from the relaxed molecule; a
-bond more than 0.5 Å off, or three times the temperature, is a failure. Resumable: molecules that are
-in ``results/stability_MODEL.json`` for this length are not run again.
+bond more than 0.5 Å off, or three times the temperature, is a failure. Resumable: molecules that
+are in ``results/stability_MODEL.json`` for this length are not run again.
 """
 
 import argparse

@@ -138,6 +138,9 @@ class RunConfig:
     initial_model: str | None = None
     """A checkpoint (.safetensors) whose weights, reference energies and energy scale to start from;
     its potential must have the same settings. Random weights by default."""
+    initial_energies: bool = True
+    """With ``initial_model``: take its reference energies, for labels of the same level of theory.
+    False: those of ``data.reference_energies``, for labels of another."""
     seed: int = 0
     dtype: str = "float32"
     device: str = "cpu"

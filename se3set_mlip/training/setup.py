@@ -68,6 +68,9 @@ def build_potential(
     module.set_energies(reference=references, scale=scale)
     if config.run.initial_model is not None:
         _load_weights(module, config, echo=echo)
+        if not config.run.initial_energies:
+            module.set_energies(reference=references)
+            echo("reference energies are those of the training set")
     card = config.model_card
     metadata = Metadata(
         level_of_theory=card.level_of_theory,

@@ -1,0 +1,179 @@
+"""From GFN2-xTB to density functional theory: errors against frames used, from scratch and tuned.
+
+    python benchmarks/organic/tune.py MODEL [--frames 50 200 700]
+    python benchmarks/organic/tune.py MODEL --check 12
+
+Labels are those of ANI-1x, wB97X/6-31G(d), in ``data``; structures of one formula are of one part.
+All runs take the same number of steps. ``--check`` computes a few of the labels again with PySCF.
+Writes ``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels.json``.
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import matplotlib.pyplot as plt
+import numpy as np
+from subjects import HERE, RESULTS, provenance, write
+from tqdm import tqdm
+from train import ELEMENTS, RECIPE, merged
+
+from se3set_mlip.labelling.methods import DFT
+from se3set_mlip.training import train, training_config_from_dict
+from se3set_mlip.units import EV_PER_HARTREE
+
+SOURCE = HERE / "data" / "ani1x_1000_wb97x_631gs.npz"
+WORK = HERE.parents[1] / "runs" / "organic" / "tune"
+HELD_OUT = {"validation": 8, "test": 20}
+"""Per cent of the formulas."""
+STEPS = 1200
+RATES = {"scratch": 6e-3, "tuned": 2e-3}
+
+
+def frames() -> list[ase.Atoms]:
+    """Return all structures with their labels."""
+    data = np.load(SOURCE)
+    found = []
+    for k, energy in enumerate(data["energy"]):
+        rows = slice(data["ptr"][k], data["ptr"][k + 1])
+        atoms = ase.Atoms(data["z"][rows], data["pos"][rows])
+        atoms.info |= {"REF_energy": float(energy), "place": k}
+        atoms.arrays["REF_forces"] = data["forces"][rows].astype(float)
+        found.append(atoms)
+    return found
+
+
+def part_of(atoms: ase.Atoms) -> str:
+    """Return the part that a hash of the formula chooses."""
+    formula = atoms.get_chemical_formula()
+    percent = int(hashlib.sha256(formula.encode()).hexdigest(), 16) % 100
+    limits = np.cumsum(list(HELD_OUT.values()))
+    return [*HELD_OUT, "train"][int(np.searchsorted(limits, percent, side="right"))]
+
+
+def prepare() -> dict[str, Path]:
+    """Write a file for each part."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, list[ase.Atoms]] = {}
+    for atoms in frames():
+        parts.setdefault(part_of(atoms), []).append(atoms)
+    paths = {part: WORK / f"{part}.xyz" for part in parts}
+    for part, path in paths.items():
+        ase.io.write(path, parts[part], format="extxyz")
+        print(f"{part}: {len(parts[part])} structures")
+    return paths
+
+
+def run(model: Path, kind: str, number: int, paths: dict[str, Path], seed: int) -> dict[str, float]:
+    """Train once; return the errors on the test set."""
+    folder = WORK / f"{model.stem}_{kind}_{number}_{seed}"
+    settings: dict[str, Any] = {
+        "data": {
+            "train_files": [str(paths["train"])],
+            "validation_files": [str(paths["validation"])],
+            "test_files": [str(paths["test"])],
+            "n_train": number,
+            "skip_unperceived": True,
+            "bond_stretch": 0.0,
+        },
+        "potential": {"model": {"size": "small", "elements": ELEMENTS}},
+        "loss": {"stage_two": {"energy_weight": 300.0}},
+        "optimizer": {
+            "batch_size": 8,
+            "epochs": None,
+            "max_steps": STEPS,
+            "learning_rate": RATES[kind],
+            "ema_decay": 0.99,
+        },
+        "run": {
+            "output_dir": str(folder),
+            "seed": seed,
+            "threads": 1,
+            "plots": False,
+            "initial_model": str(model) if kind == "tuned" else None,
+            "initial_energies": False,
+            "validate_every_epochs": max(1, 8 * 100 // number),
+        },
+        "model_card": {"level_of_theory": "wB97X/6-31G(d)", "training_data": "ANI-1x"},
+    }
+    if not (folder / "report.json").exists():
+        config = training_config_from_dict(merged(RECIPE, settings))
+        train(config, resume=(folder / "training_config.json").exists(), echo=tqdm.write)
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    found = report["metrics"]["test"]
+    return {
+        "force_mae": found["force_mae_mev_per_angstrom"],
+        "energy_mae_per_atom": found["energy_mae_mev_per_atom"],
+        "n_test": found["n_structures"],
+    }
+
+
+def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    """Draw both curves."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
+    names = {"force_mae": "force MAE, meV/Å", "energy_mae_per_atom": "energy MAE, meV/atom"}
+    for axis, (measure, label) in zip(axes, names.items(), strict=True):
+        for kind, curve in found.items():
+            numbers = [int(number) for number in curve]
+            axis.loglog(numbers, [row[measure] for row in curve.values()], "o-", label=kind)
+        axis.set(xlabel="frames of wB97X/6-31G(d)", ylabel=label)
+        axis.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def check(number: int) -> None:
+    """Compute labels again, to see that they are those of this functional and basis."""
+    compute = DFT().start()
+    known = [atoms for atoms in frames() if len(atoms) <= 14]
+    chosen = np.random.default_rng(1).permutation(len(known))[:number]
+    rows = []
+    for k in tqdm(chosen, unit="structure"):
+        atoms = known[k]
+        label = compute(atoms.numbers, atoms.positions, 0)
+        forces = atoms.arrays["REF_forces"]
+        rows.append(
+            {
+                "formula": atoms.get_chemical_formula(),
+                "energy_mha": 1000.0 * (label.energy - atoms.info["REF_energy"]) / EV_PER_HARTREE,
+                "largest_force_mev": 1000.0 * float(np.abs(label.forces - forces).max()),
+            }
+        )
+    result = {
+        "largest_energy_mha": max(abs(row["energy_mha"]) for row in rows),
+        "largest_force_mev": max(row["largest_force_mev"] for row in rows),
+        "structures": rows,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(result | provenance(), indent=1) + "\n"
+    (RESULTS / "ani1x_labels.json").write_text(text, encoding="utf-8")
+    print({name: value for name, value in result.items() if name != "structures"})
+
+
+def main() -> None:
+    """Train at each number of frames, or check the labels."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--frames", type=int, nargs="+", default=[50, 200, 700])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--check", type=int, help="compute so many labels again, and no more")
+    options = parser.parse_args()
+    if options.check:
+        check(options.check)
+        return
+    paths = prepare()
+    found: dict[str, dict[str, dict[str, float]]] = {kind: {} for kind in RATES}
+    for number in options.frames:
+        for kind in RATES:
+            found[kind][str(number)] = run(options.model, kind, number, paths, options.seed)
+            print(kind, number, found[kind][str(number)])
+    path = write("tune", options.model, {"steps": STEPS, **found})
+    draw(found, path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

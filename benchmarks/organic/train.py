@@ -20,8 +20,8 @@ from recipe.best import RECIPE, merged
 
 STAGE_TWO_ENERGY_WEIGHT = 300.0
 ELEMENTS = [1, 6, 7, 8, 9, 15, 16, 17]
-BATCH_PAIRS = 3000
-"""Pairs of a batch: about six molecules of thirty atoms."""
+BATCH_PAIRS = 4000
+"""Pairs of a batch: about eight molecules of thirty atoms."""
 
 
 def labelled(folder: Path, part: str) -> list[str]:

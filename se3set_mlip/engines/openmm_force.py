@@ -35,6 +35,7 @@ from se3set_mlip.errors import ConfigError, InputError, MissingDependencyError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import checkpoint_bytes, load_checkpoint
 from se3set_mlip.potential.committee import Committee
+from se3set_mlip.potential.inputs import check_charge_known
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.shipped import find_model
 from se3set_mlip.topology.molecule import Topology
@@ -152,6 +153,7 @@ def create_force(
         particles=particles,
         box_nm=_in_nanometers(box) if periodic and box is not None else None,
     )
+    check_charge_known(fragmentation.topology.charge, potential.metadata.charges)
     computation = computation_class(
         _contents(potential) if embed or path is None else path,
         fragmentation,

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import ase.io
 import numpy as np
 import pytest
 import torch
@@ -210,6 +211,53 @@ def test_a_run_can_start_from_a_trained_model(make_config, tmp_path):
     run["output_dir"] = str(tmp_path / "fourth")
     train(make_config(optimizer=one_step, run=run, potential=potential), echo=said.append)
     assert any("its settings were others" in line for line in said)
+
+
+def test_a_run_can_take_weights_but_not_energies(structures, write_xyz, make_config, tmp_path):
+    """As for labels of another level of theory, whose total energies are others."""
+    first = train(make_config(optimizer={"epochs": 1}), echo=quiet)
+    frames = structures[:8]
+    path = write_xyz(
+        "shifted.xyz",
+        frames,
+        REF_energy=[atoms.info["E"] - 10.0 * len(atoms) for atoms in frames],
+        REF_forces=[atoms.info["F"] for atoms in frames],
+    )
+    run = {"output_dir": str(tmp_path / "second"), "initial_model": str(first.best_model)}
+    second = train(
+        make_config(
+            data={"train_files": [str(path)], "n_train": 6, "n_validation": 2},
+            optimizer={"epochs": None, "max_steps": 1, "learning_rate": 1e-12},
+            run=run | {"initial_energies": False},
+        ),
+        echo=quiet,
+    )
+    before, after = (load_checkpoint(result.best_model).module for result in (first, second))
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(old, new, rtol=0.0, atol=1e-6)
+    assert second.metrics["validation"]["energy_mae_mev_per_atom"] < 1000.0
+    assert not torch.equal(before.reference_energies, after.reference_energies)
+
+
+def test_the_model_knows_the_charges_of_its_training(structures, write_xyz, make_config, tmp_path):
+    frames = structures[:8]
+    path = write_xyz(
+        "neutral.xyz",
+        frames,
+        REF_energy=[atoms.info["E"] for atoms in frames],
+        REF_forces=[atoms.info["F"] for atoms in frames],
+    )
+    settings = {"train_files": [str(path)], "n_train": 6, "n_validation": 2}
+    result = train(make_config(data=settings, optimizer={"epochs": 1}), echo=quiet)
+    assert load_checkpoint(result.best_model).metadata.charges == (0,)
+    anion = structures[9].copy()
+    anion.arrays["REF_forces"] = anion.info["F"]
+    anion.info = {"charge": -1, "REF_energy": anion.info["E"]}
+    ase.io.write(tmp_path / "anion.xyz", anion)
+    settings |= {"test_files": [str(tmp_path / "anion.xyz")]}
+    run = {"output_dir": str(tmp_path / "charged")}
+    with pytest.raises(DatasetError, match="has charge -1, which no structure of the training set"):
+        train(make_config(data=settings, run=run), echo=quiet)
 
 
 def test_energies_alone_can_be_trained_on(structures, write_xyz, make_config):

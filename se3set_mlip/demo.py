@@ -1,4 +1,4 @@
-"""The demonstration: what the shipped model of acetylacetone does, in a few minutes.
+"""The demonstration: what a shipped model does for a molecule, in a few minutes.
 
 1. Relax the molecule.
 2. NVE dynamics from the same start in ASE and in OpenMM, each in a process of its own.
@@ -26,12 +26,13 @@ from se3set_mlip.export.loading import load
 from se3set_mlip.fragments.drawing import draw_fragments
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.fragment_cache import FragmentCache
-from se3set_mlip.potential.potential import Potential
-from se3set_mlip.shipped import shipped_model, shipped_structure
+from se3set_mlip.shipped import GENERAL_MODEL, shipped_model, shipped_structure
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.engines import find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import relax
+from se3set_mlip.structures import structure_from_smiles
+from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.units import MEV_PER_EV
 
 MODEL = "acetylacetone"
@@ -70,6 +71,7 @@ def run_demo(
     folder: Path,
     *,
     model: Path | None = None,
+    smiles: str | None = None,
     config: DynamicsConfig | None = None,
     echo: Callable[[str], None] = print,
 ) -> DemoResult:
@@ -80,7 +82,9 @@ def run_demo(
     folder
         Where the trajectories, the picture and ``demo.json`` go; made if it is missing.
     model
-        Model file instead of the shipped one; it must know C, H and O.
+        Model file instead of the shipped one; it must know the elements.
+    smiles
+        A molecule instead of acetylacetone, by the general model where no other is given.
     config
         Dynamics instead of :func:`demo_dynamics`.
     echo
@@ -94,27 +98,34 @@ def run_demo(
     ------
     MissingDependencyError
         If OpenMM or Matplotlib is not installed.
+    TopologyError, InputError
+        If the SMILES cannot be read, or the model cannot compute the molecule.
     """
     _require_packages()
     config = config or demo_dynamics()
     folder.mkdir(parents=True, exist_ok=True)
-    model = model or shipped_model(MODEL)
+    name = MODEL if smiles is None else smiles
+    model = model or shipped_model(MODEL if smiles is None else GENERAL_MODEL)
     potential = load(model, dtype="float64")
-    start = ase.io.read(shipped_structure(MODEL))
+    if smiles is None:
+        start, topology = ase.io.read(shipped_structure(MODEL)), None
+    else:
+        start, topology = structure_from_smiles(smiles)
 
-    echo("1. relaxing acetylacetone")
-    relaxed = relax(potential, start, trajectory=folder / "relaxation.traj")
+    echo(f"1. relaxing {name} with {model.stem}")
+    relaxed = relax(potential, start, topology=topology, trajectory=folder / "relaxation.traj")
     state = "converged" if relaxed.converged else "NOT converged"
     echo(f"   {state} after {relaxed.n_steps} steps: {relaxed.energy:.6f} eV")
 
     echo(f"2. {config.duration_ps:g} ps of NVE dynamics in {' and in '.join(RUNS)}")
     with ProcessPoolExecutor(len(RUNS), mp_context=get_context("spawn")) as pool:
         runs = {
-            name: pool.submit(_run, name, model, relaxed.atoms, config, folder) for name in RUNS
+            engine: pool.submit(_run, engine, model, relaxed.atoms, topology, config, folder)
+            for engine in RUNS
         }
-        records = {name: run.result() for name, run in runs.items()}
-    for name, record in records.items():
-        echo(f"   {name}: {_describe(record)}")
+        records = {engine: run.result() for engine, run in runs.items()}
+    for engine, record in records.items():
+        echo(f"   {engine}: {_describe(record)}")
 
     result = _compare(relaxed.energy, records)
     echo(
@@ -125,7 +136,10 @@ def run_demo(
     content = json.dumps(asdict(result), indent=2)
     (folder / "demo.json").write_text(content + "\n", encoding="utf-8")
     picture = folder / "demo.png"
-    _draw(records, _fragments(potential, relaxed.atoms), picture)
+    fragmentation = FragmentCache(potential.config.fragmentation).find(
+        relaxed.atoms, topology=topology
+    )
+    _draw(name, records, fragmentation, picture)
     echo(f"4. picture in {picture}")
     return result
 
@@ -141,7 +155,12 @@ def _require_packages() -> None:
 
 
 def _run(
-    name: str, model: Path, atoms: ase.Atoms, config: DynamicsConfig, folder: Path
+    name: str,
+    model: Path,
+    atoms: ase.Atoms,
+    topology: Topology | None,
+    config: DynamicsConfig,
+    folder: Path,
 ) -> DynamicsRecord:
     """Run dynamics in one engine; the main function of a process, which is limited to one core."""
     torch.set_num_threads(1)
@@ -167,6 +186,7 @@ def _run(
             atoms,
             config,
             engine=find_engine(RUNS[name]),
+            topology=topology,
             trajectory=folder / f"nve_{name.lower()}.traj",
             on_sample=count,
         )
@@ -200,12 +220,12 @@ def _compare(relaxed_energy: float, records: dict[str, DynamicsRecord]) -> DemoR
     )
 
 
-def _fragments(potential: Potential, atoms: ase.Atoms) -> Fragmentation:
-    """Return the fragments that the potential sees."""
-    return FragmentCache(potential.config.fragmentation).find(atoms)
-
-
-def _draw(records: dict[str, DynamicsRecord], fragmentation: Fragmentation, picture: Path) -> None:
+def _draw(
+    name: str,
+    records: dict[str, DynamicsRecord],
+    fragmentation: Fragmentation,
+    picture: Path,
+) -> None:
     """Draw energies of both runs over time, the total energy once more magnified, and fragments."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     from matplotlib.image import imread  # noqa: PLC0415 - optional
@@ -217,14 +237,16 @@ def _draw(records: dict[str, DynamicsRecord], fragmentation: Fragmentation, pict
         width_ratios=[1.5, 1.0],
         height_ratios=[2.0, 1.0],
     )
-    for (name, record), style in zip(records.items(), ("-", "--"), strict=True):
+    for (engine, record), style in zip(records.items(), ("-", "--"), strict=True):
         scale = MEV_PER_EV / record.n_atoms
         potential = scale * (record.potential_energies - record.potential_energies[0])
         total = scale * (record.total_energies - record.total_energies[0])
-        axes["energies"].plot(record.times_ps, potential, style, lw=0.8, label=f"potential, {name}")
-        axes["energies"].plot(record.times_ps, total, style, lw=1.6, label=f"total, {name}")
-        axes["total"].plot(record.times_ps, total, style, lw=1.0, label=name)
-    axes["energies"].set_title("Acetylacetone, NVE: change of energy (meV/atom)")
+        axes["energies"].plot(
+            record.times_ps, potential, style, lw=0.8, label=f"potential, {engine}"
+        )
+        axes["energies"].plot(record.times_ps, total, style, lw=1.6, label=f"total, {engine}")
+        axes["total"].plot(record.times_ps, total, style, lw=1.0, label=engine)
+    axes["energies"].set_title(f"{name}, NVE: change of energy (meV/atom)")
     axes["energies"].tick_params(labelbottom=False)
     axes["energies"].legend(loc="upper right", ncols=2, fontsize="small")
     axes["energies"].margins(y=0.25)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from se3set_mlip.commands.options import EXISTING_FILE, threads_option
+from se3set_mlip.commands.options import MODEL, threads_option
 from se3set_mlip.demo import demo_dynamics, run_demo
 
 
@@ -16,9 +16,10 @@ from se3set_mlip.demo import demo_dynamics, run_demo
     show_default=True,
     help="Where trajectories and the picture go.",
 )
-@click.option("--model", type=EXISTING_FILE, help="A model file instead of the shipped one.")
+@click.option("--model", type=MODEL, help="A model instead of the shipped one.")
+@click.option("--smiles", help="A molecule of yours, by the general model.")
 @click.option("--duration", default=2.0, show_default=True, help="Length of each run in ps.")
 @threads_option
-def demo_command(*, folder: Path, model: Path | None, duration: float) -> None:
+def demo_command(*, folder: Path, model: Path | None, smiles: str | None, duration: float) -> None:
     """Relax acetylacetone, run NVE dynamics in ASE and in OpenMM, compare and draw."""
-    run_demo(folder, model=model, config=demo_dynamics(duration), echo=click.echo)
+    run_demo(folder, model=model, smiles=smiles, config=demo_dynamics(duration), echo=click.echo)

@@ -199,6 +199,12 @@ def test_fragments_takes_a_charge(run, tmp_path):
     assert "charge -1" in run("fragments", "oh.xyz", "--charge", -1)
 
 
+def test_demo_of_a_molecule_of_ones_own(run, tiny_model, tmp_path):
+    output = run("demo", "--smiles", "CO", "--model", tiny_model, "--duration", 0.005)
+    assert "relaxing CO with tiny" in output
+    assert (tmp_path / "se3set-demo" / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_demo_runs_and_draws(run, tiny_model, tmp_path):
     output = run("demo", "--model", tiny_model, "--duration", 0.005)
     folder = tmp_path / "se3set-demo"

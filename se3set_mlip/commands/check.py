@@ -20,6 +20,7 @@ from se3set_mlip.commands.options import (
 )
 from se3set_mlip.errors import InputError
 from se3set_mlip.export.loading import load
+from se3set_mlip.shipped import find_model, is_model
 from se3set_mlip.testing.plots import draw_report
 from se3set_mlip.testing.report import Report, format_table, versions
 from se3set_mlip.testing.run import run_report
@@ -73,7 +74,7 @@ def check_command(
 ) -> None:
     """Check whether MODEL may be trusted with dynamics of STRUCTURE.
 
-    MODEL is a model file, or an ASE calculator as MODULE:CALLABLE. STRUCTURE (a file, or
+    MODEL is a model file, the name of a shipped model, or an ASE calculator as MODULE:CALLABLE. STRUCTURE (a file, or
     --smiles) may be left out where an .xyz of the same name lies beside the model file. Exits
     with 1 if a check of MODEL fails.
     """
@@ -82,6 +83,8 @@ def check_command(
             f"{len(against_arguments)} --against-arguments for {len(against)} --against; give at "
             "most one for each, in the same order"
         )
+    if is_model(model):
+        model = str(find_model(model))
     subjects = [(_name(model), _subject(model, model_arguments, device=device, dtype=dtype))]
     path = structure.pop("structure") or _beside(model, smiles=structure["smiles"])
     atoms, topology = read_atoms(path, **structure)

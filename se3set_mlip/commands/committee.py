@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from se3set_mlip.commands.options import EXISTING_FILE, Command
+from se3set_mlip.commands.options import MODEL, Command
 from se3set_mlip.export.loading import load
 from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
@@ -24,7 +24,7 @@ def committee_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--committee",
-        type=EXISTING_FILE,
+        type=MODEL,
         multiple=True,
         help="One more model, trained alike with another seed; may be given again.",
     )(command)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from se3set_mlip.commands.options import EXISTING_FILE
+from se3set_mlip.commands.options import MODEL
 from se3set_mlip.model_files import describe_file
 
 
 @click.command("info")
-@click.argument("file", type=EXISTING_FILE)
+@click.argument("file", type=MODEL)
 def info_command(*, file: Path) -> None:
-    """Print the metadata of FILE, a checkpoint or an exported model, as JSON."""
+    """Print the metadata of FILE, a checkpoint, an exported or a shipped model, as JSON."""
     click.echo(json.dumps(describe_file(file), indent=2))

@@ -1,4 +1,4 @@
-"""Learning curve: errors on validation molecules against geometries learned, for all runs there are.
+"""Learning curve: errors on validation molecules against geometries learned, for all runs.
 
     for n in 1000 4000 12000; do python benchmarks/organic/train.py --n-train $n --epochs 4; done
     python benchmarks/organic/curve.py

@@ -31,6 +31,8 @@ WORK = HERE.parents[1] / "runs" / "organic" / "tune"
 HELD_OUT = {"validation": 8, "test": 20}
 """Per cent of the formulas."""
 STEPS = 1200
+LARGEST_CHECKED = 10
+"""Atoms of the structures whose labels are computed again."""
 RATES = {"scratch": 6e-3, "tuned": 2e-3}
 
 
@@ -129,7 +131,7 @@ def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
 def check(number: int) -> None:
     """Compute labels again, to see that they are those of this functional and basis."""
     compute = DFT().start()
-    known = [atoms for atoms in frames() if len(atoms) <= 14]
+    known = [atoms for atoms in frames() if len(atoms) <= LARGEST_CHECKED]
     chosen = np.random.default_rng(1).permutation(len(known))[:number]
     rows = []
     for k in tqdm(chosen, unit="structure"):

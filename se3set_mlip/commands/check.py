@@ -74,9 +74,9 @@ def check_command(
 ) -> None:
     """Check whether MODEL may be trusted with dynamics of STRUCTURE.
 
-    MODEL is a model file, the name of a shipped model, or an ASE calculator as MODULE:CALLABLE. STRUCTURE (a file, or
-    --smiles) may be left out where an .xyz of the same name lies beside the model file. Exits
-    with 1 if a check of MODEL fails.
+    MODEL is a model file, the name of a shipped model, or an ASE calculator as MODULE:CALLABLE.
+    STRUCTURE (a file, or --smiles) may be left out where an .xyz of the same name lies beside the
+    model file. Exits with 1 if a check of MODEL fails.
     """
     if len(against_arguments) > len(against):
         raise InputError(

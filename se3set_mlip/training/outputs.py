@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from se3set_mlip.configuration import config_to_dict
 from se3set_mlip.errors import ConfigError
-from se3set_mlip.training.config import TrainingConfig
+from se3set_mlip.training.config import DataConfig, LossConfig, RunConfig, TrainingConfig
+from se3set_mlip.training.optimizer_config import OptimizerConfig
 from se3set_mlip.training.parts import TrainingData
 from se3set_mlip.training.state import STATE_FILE, write_atomically, write_json
 
@@ -30,6 +32,7 @@ LOG_COLUMNS = (
     "wall_time_s",
 )
 
+_SECTIONS = {"data": DataConfig, "optimizer": OptimizerConfig, "run": RunConfig, "loss": LossConfig}
 _FREE_TO_CHANGE = {
     "run": (
         "output_dir",
@@ -101,12 +104,15 @@ def fingerprint(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
 def check_fingerprint(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     """Refuse to continue a run with other settings or data.
 
+    A setting that did not exist yet when the run began had what is its default now.
+
     Raises
     ------
     ConfigError
         Naming every setting that differs, with both values.
     """
-    old, new = _flat(saved), _flat(present)
+    new = _flat(present)
+    old = {name: value for name, value in _defaults().items() if name in new} | _flat(saved)
     differences = [
         f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
@@ -117,6 +123,16 @@ def check_fingerprint(saved: Mapping[str, Any], present: Mapping[str, Any]) -> N
             f"the run cannot be continued with other settings: {'; '.join(differences)}; restore "
             "them, or start again in another run.output_dir"
         )
+
+
+def _defaults() -> dict[str, Any]:
+    """Return the defaults of the settings that have one, by dotted names."""
+    return {
+        f"{section}.{field.name}": field.default
+        for section, kind in _SECTIONS.items()
+        for field in fields(kind)
+        if field.default is not MISSING and field.name not in _FREE_TO_CHANGE.get(section, ())
+    }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from se3set_mlip.configuration import config_to_dict
 from se3set_mlip.errors import ArtifactError, ConfigError
 from se3set_mlip.training import loop, train, validation
+from se3set_mlip.training.outputs import check_fingerprint
 from se3set_mlip.training.state import read_state
 
 # Runs a training and dies by SIGKILL inside call number N of a function that matters.
@@ -216,6 +217,15 @@ def test_other_settings_cannot_continue_a_run(make_config):
     message = r"data\.n_train was 10, is 8; optimizer\.batch_size was 4, is 2; restore them"
     with pytest.raises(ConfigError, match=message):
         train(other, resume=True, echo=quiet)
+
+
+def test_settings_that_are_newer_than_a_run_have_their_defaults_in_it():
+    old = {"run": {"seed": 1}, "optimizer": {"epochs": 2}}
+    new = {"run": {"seed": 1, "initial_energies": True}, "optimizer": {"epochs": 2}}
+    check_fingerprint(old, new)
+    new["run"]["initial_energies"] = False
+    with pytest.raises(ConfigError, match=r"run\.initial_energies was True, is False"):
+        check_fingerprint(old, new)
 
 
 def test_a_broken_state_is_an_error(finished):

@@ -20,6 +20,8 @@ from provenance import provenance  # noqa: E402 - needs the path above
 RESULTS = HERE / "results"
 DRUG_LIKE = (10, 35)
 """Heavy atoms."""
+LARGE = 100
+"""From so many atoms on distance geometry starts from random coordinates."""
 
 
 def unseen_molecules(number: int, seed: int = 1) -> list[dict[str, Any]]:
@@ -54,8 +56,9 @@ def conformers(smiles: str, number: int, *, seed: int = 1) -> tuple[Chem.Mol, li
     parameters = rdDistGeom.ETKDGv3()
     parameters.randomSeed = seed
     parameters.pruneRmsThresh = 0.5
+    parameters.useRandomCoords = mol.GetNumAtoms() > LARGE
     ids = list(rdDistGeom.EmbedMultipleConfs(mol, number, parameters))
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+    if ids and rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
         rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, maxIters=500)
     return mol, [atoms_of(mol, mol.GetConformer(k).GetPositions()) for k in ids]
 

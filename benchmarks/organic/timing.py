@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-RESIDUES = (1, 2, 4, 8, 16, 32)
+RESIDUES = (1, 2, 4, 8, 16)
 ROUNDS = 5
 LONGEST_S = 20.0
 """A subject whose call took longer is not asked about larger molecules."""

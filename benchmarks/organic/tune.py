@@ -30,7 +30,7 @@ SOURCE = HERE / "data" / "ani1x_1000_wb97x_631gs.npz"
 WORK = HERE.parents[1] / "runs" / "organic" / "tune"
 HELD_OUT = {"validation": 8, "test": 20}
 """Per cent of the formulas."""
-STEPS = 1200
+STEPS = 600
 LARGEST_CHECKED = 10
 """Atoms of the structures whose labels are computed again."""
 RATES = {"scratch": 6e-3, "tuned": 2e-3}

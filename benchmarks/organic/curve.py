@@ -30,17 +30,17 @@ def gather(folder: Path) -> list[dict[str, Any]]:
         report = json.loads(path.read_text(encoding="utf-8"))
         with (path.parent / "log.csv").open(encoding="utf-8") as stream:
             log = list(csv.DictReader(stream))
-        validation = report["metrics"]["validation"]
+        validation = report["errors"]["validation"]
         rows.append(
             {
                 "size": found["size"],
-                "geometries": report["metrics"]["training"]["n_structures"],
+                "geometries": report["errors"]["training"]["n_structures"],
                 "epochs": int(found["epochs"]),
                 "seed": int(found["seed"]),
                 "minutes": float(log[-1]["wall_time_s"]) / 60.0,
                 "force_mae": validation["force_mae_mev_per_angstrom"],
                 "energy_mae_per_atom": validation["energy_mae_mev_per_atom"],
-                "training_force_mae": report["metrics"]["training"]["force_mae_mev_per_angstrom"],
+                "training_force_mae": report["errors"]["training"]["force_mae_mev_per_angstrom"],
                 "by_epoch": [float(row["validation_force_mae_mev_per_angstrom"]) for row in log],
             }
         )

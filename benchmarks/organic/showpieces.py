@@ -136,6 +136,8 @@ def run(
         )
         if rows[-1]["stretch"] > BROKEN or not np.isfinite(rows[-1]["ev"]):
             break
+    place = {int(atom): k for k, atom in enumerate(watched)}
+    bonds = [[place[i], place[j]] for i, j in topology.bonds if i in place and j in place]
     seconds = (time.perf_counter() - began) / (len(rows) * SAMPLE_STEPS)
     return {
         "atoms": len(atoms),
@@ -147,6 +149,7 @@ def run(
         "mean_kelvin_second_half": float(np.mean([r["kelvin"] for r in rows[len(rows) // 2 :]])),
         "broken": rows[-1]["stretch"] > BROKEN,
         "rows": rows,
+        "bonds": bonds,
         "start": start.tolist(),
         "end": atoms.positions[watched].tolist(),
     }
@@ -160,8 +163,10 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
         a, b = start - start.mean(axis=0), end - end.mean(axis=0)
         turn, _ = Rotation.align_vectors(a, b)
         axis = figure.add_subplot(len(found), 2, 2 * line + 1, projection="3d")
-        axis.plot(*a.T, "k-", lw=1, label="start")
-        axis.plot(*turn.apply(b).T, "C1-", lw=2, label=f"after {result['picoseconds']:g} ps")
+        now = f"after {result['picoseconds']:g} ps"
+        for points, style, width, label in ((a, "k-", 1, "start"), (turn.apply(b), "C1-", 2, now)):
+            for number, bond in enumerate(result["bonds"]):
+                axis.plot(*points[bond].T, style, lw=width, label="" if number else label)
         axis.set_axis_off()
         axis.set_title(f"{name}, {result['atoms']} atoms")
         axis.legend()

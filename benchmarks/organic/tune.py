@@ -106,7 +106,7 @@ def run(model: Path, kind: str, number: int, paths: dict[str, Path], seed: int) 
         config = training_config_from_dict(merged(RECIPE, settings))
         train(config, resume=(folder / "training_config.json").exists(), echo=tqdm.write)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    found = report["metrics"]["test"]
+    found = report["errors"]["test"]
     return {
         "force_mae": found["force_mae_mev_per_angstrom"],
         "energy_mae_per_atom": found["energy_mae_mev_per_atom"],

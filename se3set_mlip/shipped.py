@@ -49,9 +49,15 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises
     ------
     ArtifactError
-        For a bare name of no file and of no shipped model.
+        For a bare name of no file and of no shipped model, and for what is no path at all.
     """
-    path = Path(name_or_path)
+    try:
+        path = Path(name_or_path)
+    except TypeError as error:
+        raise ArtifactError(
+            f"model {name_or_path!r:.80} is no path and no name ({error}); name a shipped model or "
+            "give the path of a model file"
+        ) from error
     if path.exists() or len(path.parts) != 1 or path.suffix:
         return path
     return shipped_model(path.name)

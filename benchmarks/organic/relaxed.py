@@ -5,11 +5,12 @@
 Each conformer of a force field is relaxed twice, by GFN2-xTB and by the potential, from the same
 start; then the potential starts from the minimum of GFN2-xTB, too. Root mean square deviations are
 over all atoms (Å) after superposition. Conformational energies are over the mean of a molecule's
-conformers, each method at its own minima (kcal/mol). Writes ``results/relaxed_MODEL.json`` and a
-picture.
+conformers, each method at its own minima (kcal/mol). Interrupt it at will: molecules that are in
+the results are not computed again. Writes ``results/relaxed_MODEL.json`` and a picture.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ase.calculators.calculator import Calculator
 from ase.optimize import LBFGS
 from rdkit import RDLogger
 from scipy.stats import spearmanr
-from subjects import conformers, gfn2, unseen_molecules, write
+from subjects import RESULTS, conformers, gfn2, unseen_molecules, write
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -86,8 +87,8 @@ def summary(molecules: list[dict[str, Any]]) -> dict[str, Any]:
         "rmsd_from_minimum_90_percent": float(
             np.quantile([row["rmsd_from_minimum"] for row in rows], 0.9)
         ),
-        "conformer_mae_kcal": float(np.mean(errors)),
-        "conformer_spearman_mean": float(np.mean(orders)),
+        "conformer_mae_kcal": float(np.mean(errors)) if errors else None,
+        "conformer_spearman_mean": float(np.mean(orders)) if orders else None,
         "not_converged": {
             "gfn2": sum(not row["converged"][0] for row in rows),
             "model": sum(not row["converged"][1] for row in rows),
@@ -121,11 +122,18 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     potential = s3.load(options.model, dtype="float64")
-    chosen = tqdm(unseen_molecules(options.molecules), unit="molecule")
-    found = [measure(molecule, potential, options.conformers) for molecule in chosen]
-    result = summary(found)
-    path = write("relaxed", options.model, result | {"each": found})
-    draw(found, path.with_suffix(".png"))
+    old = RESULTS / f"relaxed_{options.model.stem}.json"
+    before = json.loads(old.read_text(encoding="utf-8")) if old.exists() else {}
+    found = before["each"] if before.get("asked_conformers") == options.conformers else []
+    known = {molecule["smiles"] for molecule in found}
+    for molecule in tqdm(unseen_molecules(options.molecules), unit="molecule"):
+        if molecule["smiles"] in known:
+            continue
+        found.append(measure(molecule, potential, options.conformers))
+        result = summary(found)
+        record = {"asked_conformers": options.conformers, **result, "each": found}
+        path = write("relaxed", options.model, record)
+        draw(found, path.with_suffix(".png"))
     for name, value in result.items():
         print(f"{name}: {value}")
 

@@ -1,6 +1,6 @@
 """From GFN2-xTB to density functional theory: errors against frames used, from scratch and tuned.
 
-    python benchmarks/organic/tune.py MODEL [--frames 50 200 700]
+    python benchmarks/organic/tune.py MODEL [--frames 50 200 660]
     python benchmarks/organic/tune.py MODEL --check 12
 
 Labels are those of ANI-1x, wB97X/6-31G(d), in ``data``; structures of one formula are of one part.
@@ -160,7 +160,7 @@ def main() -> None:
     """Train at each number of frames, or check the labels."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--frames", type=int, nargs="+", default=[50, 200, 700])
+    parser.add_argument("--frames", type=int, nargs="+", default=[50, 200, 660])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--check", type=int, help="compute so many labels again, and no more")
     options = parser.parse_args()

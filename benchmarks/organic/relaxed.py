@@ -10,7 +10,6 @@ the results are not computed again. Writes ``results/relaxed_MODEL.json`` and a 
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ase.calculators.calculator import Calculator
 from ase.optimize import LBFGS
 from rdkit import RDLogger
 from scipy.stats import spearmanr
-from subjects import RESULTS, conformers, gfn2, unseen_molecules, write
+from subjects import conformers, earlier, gfn2, unseen_molecules, write
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -122,9 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     potential = s3.load(options.model, dtype="float64")
-    old = RESULTS / f"relaxed_{options.model.stem}.json"
-    before = json.loads(old.read_text(encoding="utf-8")) if old.exists() else {}
-    found = before["each"] if before.get("asked_conformers") == options.conformers else []
+    found = earlier("relaxed", options.model, conformers=options.conformers)
     known = {molecule["smiles"] for molecule in found}
     for molecule in tqdm(unseen_molecules(options.molecules), unit="molecule"):
         if molecule["smiles"] in known:

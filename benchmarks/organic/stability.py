@@ -8,12 +8,11 @@ are in ``results/stability_MODEL.json`` for this length are not run again.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from rdkit import RDLogger
-from subjects import RESULTS, conformers, unseen_molecules, write
+from subjects import conformers, earlier, unseen_molecules, write
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -49,9 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     potential = s3.load(options.model, dtype="float32")
-    old = RESULTS / f"stability_{options.model.stem}.json"
-    before = json.loads(old.read_text(encoding="utf-8")) if old.exists() else {}
-    each = before["each"] if before.get("asked_picoseconds") == options.picoseconds else []
+    each = earlier("stability", options.model, picoseconds=options.picoseconds)
     known = {row["smiles"] for row in each}
     for molecule in tqdm(unseen_molecules(options.molecules), unit="molecule"):
         if molecule["smiles"] in known:

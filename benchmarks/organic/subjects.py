@@ -81,6 +81,14 @@ def gfn2(charge: int) -> TBLite:
     return TBLite(method="GFN2-xTB", charge=charge, verbosity=0)
 
 
+def earlier(name: str, model: Path, **asked: float) -> list[dict[str, Any]]:
+    """Return what an interrupted run found of each molecule, if it was asked the same."""
+    path = RESULTS / f"{name}_{model.stem}.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same = all(found.get(f"asked_{key}") == value for key, value in asked.items())
+    return list(found["each"]) if found and same else []
+
+
 def write(name: str, model: Path, found: dict[str, Any]) -> Path:
     """Write what was found, and what found it; return the file."""
     RESULTS.mkdir(exist_ok=True)

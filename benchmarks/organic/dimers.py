@@ -16,6 +16,7 @@ import ase
 import matplotlib.pyplot as plt
 import numpy as np
 from ase import units
+from geometries import mapped_smiles
 from molecules import FILE
 from rdkit import RDLogger
 from scipy.spatial.transform import Rotation
@@ -56,7 +57,7 @@ def measure(smiles: str, potential: Any, rng: np.random.Generator) -> dict[str, 
     first, second = parts
     bonds = [
         first.info["mapped_smiles"],
-        atoms_of(mols[1], second.positions, first=len(first) + 1).info["mapped_smiles"],
+        mapped_smiles(mols[1], first=len(first) + 1),
     ]
     direction = rng.standard_normal(3)
     direction /= np.linalg.norm(direction)

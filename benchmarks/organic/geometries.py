@@ -61,6 +61,17 @@ POOL = 1.25
 """How many geometries are made for one that is kept."""
 
 
+ROTATABLE = Chem.MolFromSmarts("[!$(*#*)&!D1]-&!@[!$(*#*)&!D1]")
+
+
+def mapped_smiles(mol: Chem.Mol, *, first: int = 1) -> str:
+    """Return a molecule with its atoms numbered from ``first`` on, in their order."""
+    numbered = Chem.Mol(mol)
+    for atom in numbered.GetAtoms():
+        atom.SetAtomMapNum(atom.GetIdx() + first)
+    return str(Chem.MolToSmiles(numbered))
+
+
 class ForceField(Calculator):  # type: ignore[misc] # ASE has no types
     """MMFF94, or UFF where it has no parameters, of one molecule."""
 
@@ -140,10 +151,7 @@ class Shapes:
     @property
     def mapped_smiles(self) -> str:
         """The molecule with the atoms numbered from 1 as they are here."""
-        numbered = Chem.Mol(self.mol)
-        for atom in numbered.GetAtoms():
-            atom.SetAtomMapNum(atom.GetIdx() + 1)
-        return str(Chem.MolToSmiles(numbered))
+        return mapped_smiles(self.mol)
 
     def _conformers(self) -> list[NDArray[np.float64]]:
         """Return conformers relaxed by a force field."""
@@ -256,8 +264,7 @@ class Shapes:
 
     def torsions(self, number: int) -> Iterator[Made]:
         """Yield geometries with one rotatable bond turned at random."""
-        pattern = Chem.MolFromSmarts("[!$(*#*)&!D1]-&!@[!$(*#*)&!D1]")
-        bonds = self.mol.GetSubstructMatches(pattern)
+        bonds = self.mol.GetSubstructMatches(ROTATABLE)
         if not bonds:
             return
         for _ in range(number):

@@ -20,6 +20,7 @@ import numpy as np
 from molecules import FILE
 from numpy.typing import NDArray
 from rdkit import Chem
+from train import labelled
 
 import se3set_mlip as s3
 from se3set_mlip.elements import symbol
@@ -120,10 +121,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FILE.parent)
     parser.add_argument("--results", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    files = sorted(options.data.glob(f"{options.part}*_gfn2.xyz"))
+    files = labelled(options.data, options.part)
     frames = [frame for path in files for frame in ase.io.read(path, ":")]
-    if not frames:
-        parser.error(f"no {options.part}*_gfn2.xyz in {options.data}; label that part first")
     found = judge(s3.load(options.model), frames)
     options.results.mkdir(exist_ok=True)
     path = options.results / f"{options.model.stem}_{options.part}.json"

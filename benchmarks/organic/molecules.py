@@ -170,19 +170,24 @@ def scaffold(mol: Chem.Mol) -> str:
     return MurckoScaffold.MurckoScaffoldSmiles(mol=plain) or Chem.MolToSmiles(plain)
 
 
+def drawn_part(content: bytes, held_out: dict[str, int]) -> str:
+    """Return the part that a hash draws: one of those held out, in per cent, or the training."""
+    percent = int(hashlib.sha256(content).hexdigest(), 16) % 100
+    limit = 0
+    for part, share in held_out.items():
+        limit += share
+        if percent < limit:
+            return part
+    return "train"
+
+
 def part_of(key: str, common: set[str], tests: set[str]) -> str:
     """Return the part of a scaffold."""
     if key in common:
         return "train"
     if key in tests:
         return "test"
-    percent = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
-    limit = 0
-    for part, share in HELD_OUT.items():
-        limit += share
-        if percent < limit:
-            return part
-    return "train"
+    return drawn_part(key.encode(), HELD_OUT)
 
 
 def usable(mol: Chem.Mol) -> bool:

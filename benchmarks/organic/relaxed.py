@@ -22,8 +22,7 @@ from ase.calculators.calculator import Calculator
 from ase.optimize import LBFGS
 from rdkit import RDLogger
 from scipy.stats import spearmanr
-from subjects import conformers, earlier, gfn2, unseen_molecules, write
-from tqdm import tqdm
+from subjects import conformers, gfn2, measure_each, unseen_molecules
 
 import se3set_mlip as s3
 
@@ -121,17 +120,16 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     potential = s3.load(options.model, dtype="float64")
-    found = earlier("relaxed", options.model, conformers=options.conformers)
-    known = {molecule["smiles"] for molecule in found}
-    for molecule in tqdm(unseen_molecules(options.molecules), unit="molecule"):
-        if molecule["smiles"] in known:
-            continue
-        found.append(measure(molecule, potential, options.conformers))
-        result = summary(found)
-        record = {"asked_conformers": options.conformers, **result, "each": found}
-        path = write("relaxed", options.model, record)
-        draw(found, path.with_suffix(".png"))
-    for name, value in result.items():
+    path, record = measure_each(
+        "relaxed",
+        options.model,
+        unseen_molecules(options.molecules),
+        lambda molecule: measure(molecule, potential, options.conformers),
+        summary,
+        conformers=options.conformers,
+    )
+    draw(record["each"], path.with_suffix(".png"))
+    for name, value in summary(record["each"]).items():
         print(f"{name}: {value}")
 
 

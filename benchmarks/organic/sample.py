@@ -25,6 +25,8 @@ from geometries import Shapes
 from molecules import FILE
 from tqdm import tqdm
 
+from se3set_mlip.labelling.workers import one_thread_each
+
 FEWEST, MOST = 6, 30
 """Geometries of a molecule."""
 
@@ -110,11 +112,9 @@ def main() -> None:
     order = np.random.default_rng(options.seed).permutation(len(molecules)).tolist()
     left = [index for index in order if index not in finished]
     began = time.monotonic()
-    # Before the processes start: their libraries ask when they are imported, and threads of many
-    # processes on the same cores would slow each other down tenfold.
-    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     context = get_context("spawn")
     with (
+        one_thread_each(),
         ProcessPoolExecutor(options.processes, mp_context=context) as pool,
         tqdm(total=len(molecules), initial=len(finished), unit="molecule") as bar,
     ):

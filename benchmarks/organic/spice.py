@@ -10,7 +10,6 @@ be labelled like the others.
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ import ase.io
 import h5py
 import numpy as np
 from ase import units
-from molecules import FILE, HELD_OUT, scaffold
+from molecules import FILE, HELD_OUT, drawn_part, scaffold
 from rdkit import Chem
 
 WATER = "O"
@@ -58,13 +57,6 @@ def part_of(solute: str, parts: dict[str, str]) -> str:
     return parts.get(scaffold(Chem.MolFromSmiles(solute)), "train")
 
 
-def water_part(atoms: ase.Atoms) -> str:
-    """Return the part of a geometry of water alone, which a hash chooses."""
-    percent = int(hashlib.sha256(atoms.positions.tobytes()).hexdigest(), 16) % 100
-    limits = np.cumsum(list(HELD_OUT.values()))
-    return [*HELD_OUT, "train"][int(np.searchsorted(limits, percent, side="right"))]
-
-
 def main() -> None:
     """Write the parts."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -88,7 +80,8 @@ def main() -> None:
                 found.setdefault(part_of(atoms.info["molecule"], parts), []).append(atoms)
     with h5py.File(options.folder / "water.hdf5") as file:
         for atoms in frames_of(file["water"], options.water, rng):
-            found.setdefault(water_part(atoms), []).append(atoms)
+            part = drawn_part(atoms.positions.tobytes(), HELD_OUT)
+            found.setdefault(part, []).append(atoms)
     for part, frames in found.items():
         ase.io.write(options.output / f"{part}_spice.xyz", frames, format="extxyz")
         names = sorted({frame.info["molecule"] for frame in frames})

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rdkit import RDLogger
-from subjects import conformers, earlier, unseen_molecules, write
-from tqdm import tqdm
+from subjects import conformers, measure_each, unseen_molecules
 
 import se3set_mlip as s3
 from se3set_mlip.testing.stability import TEMPERATURES_KELVIN, check_stability
@@ -39,6 +38,17 @@ def measure(smiles: str, potential: Any, picoseconds: float) -> dict[str, Any]:
     }
 
 
+def summary(each: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what happened to all of them."""
+    return {
+        "temperatures": TEMPERATURES_KELVIN,
+        "molecules": len(each),
+        "picoseconds": sum(sum(row["picoseconds"]) for row in each),
+        "failures": sum(len(row["failures"]) for row in each),
+        "proton_transfers": sum(row["proton_transfers"] for row in each),
+    }
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -48,25 +58,19 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     potential = s3.load(options.model, dtype="float32")
-    each = earlier("stability", options.model, picoseconds=options.picoseconds)
-    known = {row["smiles"] for row in each}
-    for molecule in tqdm(unseen_molecules(options.molecules), unit="molecule"):
-        if molecule["smiles"] in known:
-            continue
-        each.append(measure(molecule["smiles"], potential, options.picoseconds))
-        result = {
-            "asked_picoseconds": options.picoseconds,
-            "temperatures": TEMPERATURES_KELVIN,
-            "molecules": len(each),
-            "picoseconds": sum(sum(row["picoseconds"]) for row in each),
-            "failures": sum(len(row["failures"]) for row in each),
-            "proton_transfers": sum(row["proton_transfers"] for row in each),
-        }
-        write("stability", options.model, result | {"each": each})
-        for failure in each[-1]["failures"]:
-            tqdm.write(f"{molecule['smiles']}: {failure}")
-    for name in ("molecules", "picoseconds", "failures", "proton_transfers"):
-        print(f"{name}: {result[name]}")
+    _, record = measure_each(
+        "stability",
+        options.model,
+        unseen_molecules(options.molecules),
+        lambda molecule: measure(molecule["smiles"], potential, options.picoseconds),
+        summary,
+        picoseconds=options.picoseconds,
+    )
+    for name, value in summary(record["each"]).items():
+        print(f"{name}: {value}")
+    for row in record["each"]:
+        for failure in row["failures"]:
+            print(f"{row['smiles']}: {failure}")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,19 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
+from geometries import mapped_smiles
 from molecules import FILE
 from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from tblite.ase import TBLite
+from tqdm import tqdm
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -65,14 +68,9 @@ def conformers(smiles: str, number: int, *, seed: int = 1) -> tuple[Chem.Mol, li
 
 def atoms_of(mol: Chem.Mol, positions: NDArray[np.float64], *, first: int = 1) -> ase.Atoms:
     """Return atoms that state charge and bonds, numbered from ``first`` on."""
-    numbered = Chem.Mol(mol)
-    for atom in numbered.GetAtoms():
-        atom.SetAtomMapNum(atom.GetIdx() + first)
     atoms = ase.Atoms([atom.GetAtomicNum() for atom in mol.GetAtoms()], np.array(positions))
-    atoms.info |= {
-        "charge": Chem.GetFormalCharge(mol),
-        "mapped_smiles": Chem.MolToSmiles(numbered),
-    }
+    atoms.info["charge"] = Chem.GetFormalCharge(mol)
+    atoms.info["mapped_smiles"] = mapped_smiles(mol, first=first)
     return atoms
 
 
@@ -81,17 +79,36 @@ def gfn2(charge: int) -> TBLite:
     return TBLite(method="GFN2-xTB", charge=charge, verbosity=0)
 
 
-def earlier(name: str, model: Path, **asked: float) -> list[dict[str, Any]]:
-    """Return what an interrupted run found of each molecule, if it was asked the same."""
-    path = RESULTS / f"{name}_{model.stem}.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    same = all(found.get(f"asked_{key}") == value for key, value in asked.items())
-    return list(found["each"]) if found and same else []
-
-
 def write(name: str, model: Path, found: dict[str, Any]) -> Path:
     """Write what was found, and what found it; return the file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}_{model.stem}.json"
     path.write_text(json.dumps(found | provenance(), indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def measure_each(
+    name: str,
+    model: Path,
+    molecules: list[dict[str, Any]],
+    measure: Callable[[dict[str, Any]], dict[str, Any]],
+    summary: Callable[[list[dict[str, Any]]], dict[str, Any]],
+    **asked: float,
+) -> tuple[Path, dict[str, Any]]:
+    """Measure what an interrupted run left, if that was asked the same; write after each molecule.
+
+    Returns the file, and the last summary with all molecules as ``each``.
+    """
+    path = RESULTS / f"{name}_{model.stem}.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if any(record.get(f"asked_{key}") != value for key, value in asked.items()):
+        record = {}
+    each = record.get("each", [])
+    known = {row["smiles"] for row in each}
+    for molecule in tqdm(molecules, unit="molecule"):
+        if molecule["smiles"] not in known:
+            each.append(measure(molecule))
+            settings = {f"asked_{key}": value for key, value in asked.items()}
+            record = settings | summary(each) | {"each": each}
+            write(name, model, record)
+    return path, record

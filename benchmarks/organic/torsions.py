@@ -16,6 +16,7 @@ import numpy as np
 from ase import units
 from ase.constraints import FixInternals
 from ase.optimize import BFGS
+from geometries import ROTATABLE
 from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdForceFieldHelpers, rdMolTransforms
@@ -24,7 +25,6 @@ from tqdm import tqdm
 
 import se3set_mlip as s3
 
-PATTERN = Chem.MolFromSmarts("[!$(*#*)&!D1]-&!@[!$(*#*)&!D1]")
 KCAL = units.kcal / units.mol
 STEPS, FMAX = 40, 0.05
 CLASH_KCAL = 30.0
@@ -33,7 +33,7 @@ CLASH_KCAL = 30.0
 
 def quartet(mol: Chem.Mol, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
     """Return the four atoms of one of the rotatable bonds."""
-    bonds = mol.GetSubstructMatches(PATTERN)
+    bonds = mol.GetSubstructMatches(ROTATABLE)
     if not bonds:
         return None
     b, c = bonds[rng.integers(len(bonds))]

@@ -9,7 +9,6 @@ Writes ``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels.json
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import ase
 import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
+from molecules import drawn_part
 from subjects import HERE, RESULTS, provenance, write
 from tqdm import tqdm
 from train import ELEMENTS, RECIPE, merged
@@ -49,20 +49,13 @@ def frames() -> list[ase.Atoms]:
     return found
 
 
-def part_of(atoms: ase.Atoms) -> str:
-    """Return the part that a hash of the formula chooses."""
-    formula = atoms.get_chemical_formula()
-    percent = int(hashlib.sha256(formula.encode()).hexdigest(), 16) % 100
-    limits = np.cumsum(list(HELD_OUT.values()))
-    return [*HELD_OUT, "train"][int(np.searchsorted(limits, percent, side="right"))]
-
-
 def prepare() -> dict[str, Path]:
     """Write a file for each part."""
     WORK.mkdir(parents=True, exist_ok=True)
     parts: dict[str, list[ase.Atoms]] = {}
     for atoms in frames():
-        parts.setdefault(part_of(atoms), []).append(atoms)
+        part = drawn_part(atoms.get_chemical_formula().encode(), HELD_OUT)
+        parts.setdefault(part, []).append(atoms)
     paths = {part: WORK / f"{part}.xyz" for part in parts}
     for part, path in paths.items():
         ase.io.write(path, parts[part], format="extxyz")

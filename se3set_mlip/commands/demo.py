@@ -21,5 +21,5 @@ from se3set_mlip.demo import demo_dynamics, run_demo
 @click.option("--duration", default=2.0, show_default=True, help="Length of each run in ps.")
 @threads_option
 def demo_command(*, folder: Path, model: Path | None, smiles: str | None, duration: float) -> None:
-    """Relax acetylacetone, run NVE dynamics in ASE and in OpenMM, compare and draw."""
+    """Relax acetylacetone or your molecule, run NVE dynamics in ASE and OpenMM, compare, draw."""
     run_demo(folder, model=model, smiles=smiles, config=demo_dynamics(duration), echo=click.echo)

@@ -61,7 +61,7 @@ def _compute(task: Task) -> Outcome:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Start processes with one thread each.
 
     Their libraries read the number when they are loaded, which is before anything can be said to
@@ -84,7 +84,7 @@ def _pool(method: ReferenceMethod, processes: int) -> Iterator[ProcessPoolExecut
     """Open a pool; spawned, since forked processes inherit threads that do not run."""
     context = multiprocessing.get_context("spawn")
     with (
-        _one_thread_each(),
+        one_thread_each(),
         ProcessPoolExecutor(
             processes, mp_context=context, initializer=_prepare, initargs=(method,)
         ) as pool,

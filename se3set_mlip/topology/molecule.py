@@ -199,7 +199,7 @@ class Topology:
         """Number of atoms."""
         return len(self.numbers)
 
-    @property
+    @cached_property
     def charge(self) -> int:
         """Total charge: the sum of the formal charges."""
         return sum(self.formal_charges)

@@ -47,7 +47,8 @@ def build_potential(
     )
     charges = trained_charges(data.training)
     for part, frames in data.parts.items():
-        _check_charges(frames, charges, part=part)
+        if frames is not data.training:
+            _check_charges(frames, charges, part=part)
         check_covered(frames, references, part=part)
         if settings.check_units:
             check_energies(frames, references)

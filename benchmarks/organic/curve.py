@@ -17,7 +17,9 @@ import matplotlib.pyplot as plt
 from molecules import FILE
 from subjects import RESULTS, provenance
 
-RUN = re.compile(r"(?P<size>[a-z]+)_(?P<number>all|\d+)_(?P<epochs>\d+)_(?P<seed>\d+)")
+RUN = re.compile(
+    r"(?P<size>[a-z]+)_(?P<number>all|\d+)_(?P<epochs>\d+)_(?P<seed>\d+)(?:_from_(?P<initial>.+))?"
+)
 
 
 def gather(folder: Path) -> list[dict[str, Any]]:
@@ -34,9 +36,10 @@ def gather(folder: Path) -> list[dict[str, Any]]:
         rows.append(
             {
                 "size": found["size"],
-                "geometries": report["errors"]["training"]["n_structures"],
+                "geometries": report["structures"]["training"],
                 "epochs": int(found["epochs"]),
                 "seed": int(found["seed"]),
+                "initial": found["initial"],
                 "minutes": float(log[-1]["wall_time_s"]) / 60.0,
                 "force_mae": validation["force_mae_mev_per_angstrom"],
                 "energy_mae_per_atom": validation["energy_mae_mev_per_atom"],

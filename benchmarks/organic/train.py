@@ -1,6 +1,8 @@
-"""Train a potential of organic molecules on what ``sample.py`` and ``se3set label`` made.
+r"""Train a potential of organic molecules on what ``sample.py`` and ``se3set label`` made.
 
     torchrun --nproc-per-node 2 benchmarks/organic/train.py --size small --epochs 12
+    torchrun --nproc-per-node 2 benchmarks/organic/train.py --size medium --epochs 3 \
+        --initial runs/organic/grown_medium.safetensors --learning-rate 2e-3
 
 One process for each core or GPU; without torchrun one process. A run that was interrupted is
 continued by the same command. No test structure is read: ``judge.py`` does that.
@@ -9,6 +11,7 @@ continued by the same command. No test structure is read: ``judge.py`` does that
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from molecules import FILE
 from tqdm import tqdm
@@ -22,6 +25,8 @@ STAGE_TWO_ENERGY_WEIGHT = 300.0
 ELEMENTS = [1, 6, 7, 8, 9, 15, 16, 17]
 BATCH_PAIRS = 4000
 """Pairs of a batch: about eight molecules of thirty atoms."""
+CUTOFF_ANGSTROM = 5.5
+"""Where memberships end: beyond, molecules do not know of each other."""
 
 
 def labelled(folder: Path, part: str) -> list[str]:
@@ -44,24 +49,31 @@ def main() -> None:
     parser.add_argument("--size", default="small")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--n-train", type=int, help="learn so many geometries; default: all")
+    parser.add_argument("--initial", type=Path, help="start from this, see grow.py")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--batch-pairs", type=int, default=BATCH_PAIRS)
     parser.add_argument("--minutes", type=float, help="stop after so long, all starts together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data", type=Path, default=FILE.parent)
     options = parser.parse_args()
     number = options.n_train or "all"
-    folder = options.data / f"{options.size}_{number}_{options.epochs}_{options.seed}"
-    settings = {
+    name = f"{options.size}_{number}_{options.epochs}_{options.seed}"
+    folder = options.data / (f"{name}_from_{options.initial.stem}" if options.initial else name)
+    settings: dict[str, Any] = {
         "data": {
             "train_files": labelled(options.data, "train"),
             "validation_files": labelled(options.data, "validation"),
             "n_train": options.n_train,
             "bond_stretch": 0.0,  # bonds are stated by mapped_smiles
         },
-        "potential": {"model": {"size": options.size, "elements": ELEMENTS}},
+        "potential": {
+            "model": {"size": options.size, "elements": ELEMENTS},
+            "hypergraph": {"cutoff_angstrom": CUTOFF_ANGSTROM},
+        },
         "optimizer": {
             "batch_size": None,
-            "batch_pairs": BATCH_PAIRS,
+            "batch_pairs": options.batch_pairs,
             "epochs": options.epochs,
             "max_wall_time_minutes": options.minutes,
             "ema_decay": 0.999,
@@ -73,6 +85,7 @@ def main() -> None:
             "seed": options.seed,
             "threads": 1,
             "device": options.device,
+            "initial_model": str(options.initial) if options.initial else None,
             "checkpoint_every_steps": 500,
         },
         "model_card": {
@@ -80,6 +93,8 @@ def main() -> None:
             "training_data": "organic molecules, benchmarks/organic",
         },
     }
+    if options.learning_rate:
+        settings["optimizer"]["learning_rate"] = options.learning_rate
     config = training_config_from_dict(merged(RECIPE, settings))
     train(config, resume=(folder / "training_config.json").exists(), echo=tqdm.write)
 

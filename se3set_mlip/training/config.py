@@ -151,6 +151,9 @@ class RunConfig:
     """Save the state within an epoch too."""
     validate_every_epochs: int = 1
     evaluation_batch_size: int = 32
+    reported_training_structures: int | None = 2000
+    """The report at the end says how large errors are on so many structures of the training set,
+    drawn at random, or on all of them."""
     progress: bool = True
     """Show a progress bar."""
     plots: bool = True
@@ -161,7 +164,8 @@ class RunConfig:
         require(self.output_dir != "", "run.output_dir", self.output_dir, "a folder")
         require_choice(self.dtype, DTYPES, "run.dtype")
         every = ("checkpoint_every_epochs", "checkpoint_every_steps", "validate_every_epochs")
-        require_positive(self, ("threads", *every, "evaluation_batch_size"), "run")
+        sizes = ("evaluation_batch_size", "reported_training_structures")
+        require_positive(self, ("threads", *every, *sizes), "run")
 
 
 @dataclass(frozen=True)

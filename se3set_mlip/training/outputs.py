@@ -42,6 +42,7 @@ _FREE_TO_CHANGE = {
         "plots",
         "checkpoint_every_epochs",
         "checkpoint_every_steps",
+        "reported_training_structures",
     ),
     "optimizer": ("max_wall_time_minutes",),
     # their hashes are compared

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from se3set_mlip.configuration import config_to_dict
@@ -111,7 +112,9 @@ def write_report(
         folder / BEST_FILE, device=config.run.device, dtype=config.run.dtype
     )
     metrics: dict[str, Metrics] = {}
-    for name, frames in data.parts.items():
+    for name, part in data.parts.items():
+        most = config.run.reported_training_structures if name == "training" else None
+        frames = _drawn(part, most, seed=config.run.seed)
         predictions = predict_frames(potential, frames, batch_size=config.run.evaluation_batch_size)
         metrics[name] = compute_metrics(predictions, n_structures=len(frames))
         if config.run.plots:
@@ -147,6 +150,14 @@ def write_report(
     }
     write_json(folder / REPORT_FILE, report)
     return metrics
+
+
+def _drawn(frames: Sequence[Frame], most: int | None, *, seed: int) -> Sequence[Frame]:
+    """Return so many structures, drawn at random, or all if there are not more."""
+    if most is None or len(frames) <= most:
+        return frames
+    chosen = np.random.default_rng(seed).choice(len(frames), size=most, replace=False)
+    return [frames[k] for k in sorted(chosen)]
 
 
 def _describe(name: str, metrics: Metrics) -> str:

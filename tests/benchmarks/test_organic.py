@@ -3,16 +3,28 @@
 import sys
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
+import torch
 from rdkit import Chem, RDLogger
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
 
+from active import ions
 from geometries import STRETCH, Shapes
+from grow import grown
 from molecules import gather, scaffold
 
+import se3set_mlip as s3
 from se3set_mlip import Topology
+
+
+@pytest.fixture(scope="module")
+def organic_molecules():
+    """Three structures that the shipped potential has not seen."""
+    path = Path(__file__).parents[1] / "data" / "organic" / "unseen_20.xyz"
+    return ase.io.read(path, ":3")
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +96,48 @@ def test_modes_have_the_energy_of_their_temperature():
     thermal = 0.5 * 8.617e-5 * 600.0 * (3 * 4 - 6)
     # 200 draws of a chi-square with 6 degrees of freedom: 4 % of noise; anharmonicity adds some.
     assert np.mean(energies) == pytest.approx(thermal, rel=0.3)
+
+
+def test_a_grown_network_computes_what_the_narrow_one_does_and_can_learn_more(organic_molecules):
+    torch.manual_seed(1)
+    narrow = s3.load("gfn2-small", dtype="float64")
+    wide = grown(narrow, "medium")
+    assert len(wide.module.network.layers) == len(narrow.module.network.layers) + 1
+    before = narrow.evaluate(organic_molecules, forces=True)
+    after = wide.evaluate(organic_molecules, forces=True)
+    for old, new in zip(before, after, strict=True):
+        assert new.energy == pytest.approx(old.energy, abs=1e-9)
+        np.testing.assert_allclose(new.forces, old.forces, atol=1e-9)
+    # What leads from new channels to old ones is zero and has a slope, in every layer.
+    wide.module.train()
+    system = wide._system_of(organic_molecules[0], None)
+    wide.module(system, False, False).energy.sum().backward()
+    for layer in wide.module.network.layers:
+        zeros = layer.out_first.weight == 0.0
+        assert zeros.any()
+        assert layer.out_first.weight.grad[zeros].abs().max() > 0.0
+    wide.module.eval()
+    for parameter in wide.module.network.layers[1].parameters():
+        parameter.data.add_(0.01)
+    changed = wide.evaluate(organic_molecules[0]).energy
+    assert abs(changed - before[0].energy) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("smiles", "expected"),
+    [
+        ("CCN", {"CC[NH3+]"}),
+        ("CC(=O)O", {"CC(=O)[O-]"}),
+        ("CC(=O)NC", set()),
+        ("c1ccncc1", {"c1cc[nH+]cc1"}),
+        ("CS", {"C[S-]"}),
+    ],
+)
+def test_ions_have_a_proton_more_or_less_where_chemistry_puts_it(smiles, expected):
+    keys = {scaffold(Chem.MolFromSmiles(made)): "train" for made in expected}
+    found = ions({"smiles": smiles}, keys)
+    assert {ion.smiles for ion in found} == expected
+    for ion in found:
+        assert ion.charge == Chem.GetFormalCharge(Chem.MolFromSmiles(ion.smiles)) != 0
+        held = dict.fromkeys(keys, "test")
+        assert ions({"smiles": smiles}, held) == []

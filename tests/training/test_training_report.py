@@ -159,6 +159,22 @@ def test_what_a_run_leaves_behind(make_config, acac_folder, tmp_path):
         assert len(content) > 10_000
 
 
+def test_errors_on_the_training_set_are_those_of_a_sample(make_config, tmp_path):
+    """Which is all that a large set needs; the other parts are evaluated whole."""
+    data = {"n_train": 12, "n_validation": 5}
+    found = {}
+    for number in (4, 12, None):
+        run = {"reported_training_structures": number, "output_dir": str(tmp_path / str(number))}
+        config = make_config(data=data, run=run)
+        result = train(config, echo=quiet)
+        assert json.loads(result.report.read_text())["structures"]["training"] == 12
+        assert result.metrics["training"]["n_structures"] == (number or 12)
+        assert result.metrics["validation"]["n_structures"] == 5
+        found[number] = result.metrics["training"]["force_rmse_mev_per_angstrom"]
+    assert found[12] == found[None]
+    assert found[4] != found[12]
+
+
 def test_the_best_epoch_is_kept(make_config, monkeypatch):
     scores = iter([3.0, 1.0, 2.0, 1.0])
     monkeypatch.setattr(validation, "validation_score", lambda metrics, loss: next(scores))

@@ -52,7 +52,7 @@ def ions(molecule: dict[str, Any], parts: dict[str, str]) -> list[Molecule]:
         for (made,) in AllChem.ReactionFromSmarts(smarts).RunReactants((mol,)):
             try:
                 Chem.SanitizeMol(made)
-            except (Chem.KekulizeException, Chem.AtomValenceException):
+            except Chem.MolSanitizeException:
                 continue
             smiles = Chem.MolToSmiles(made)
             ion = Chem.MolFromSmiles(smiles)

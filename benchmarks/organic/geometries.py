@@ -241,9 +241,25 @@ class Shapes:
             LBFGS(atoms, logfile=None).run(fmax=0.05, steps=steps)
             yield Made(atoms.positions.copy(), "descent")
 
-    def modes(self, number: int) -> Iterator[Made]:
-        """Yield the relaxed geometry, and it displaced along its normal modes."""
-        if len(self.numbers) > LARGEST_FOR_MODES or len(self.numbers) < 2:
+    def modes(
+        self,
+        number: int,
+        kelvin: tuple[float, float] = (MODE_TEMPERATURE_K, MODE_TEMPERATURE_K),
+        *,
+        largest: int = LARGEST_FOR_MODES,
+    ) -> Iterator[Made]:
+        """Yield the relaxed geometry, and it displaced along its normal modes.
+
+        Parameters
+        ----------
+        number
+            How many displaced ones.
+        kelvin
+            Lowest and highest temperature of a displacement.
+        largest
+            Molecules of more atoms have none.
+        """
+        if not 2 <= len(self.numbers) <= largest:
             return
         atoms = self.atoms(self.conformers[0])
         LBFGS(atoms, logfile=None).run(fmax=0.05, steps=150)
@@ -254,9 +270,10 @@ class Shapes:
         energies, modes = data.get_energies_and_modes()
         quanta = np.maximum(np.abs(energies[6:]), LOWEST_WAVENUMBER * units.invcm)  # hbar omega
         # <q^2> = kT / omega^2 for mass-weighted q; modes come divided by the root of the mass.
-        spread = np.sqrt(units.kB * MODE_TEMPERATURE_K) * HBAR / quanta
+        spread = np.sqrt(units.kB) * HBAR / quanta
         draws = (
-            atoms.positions + np.einsum("m,mix->ix", spread * q, modes[6:])
+            atoms.positions
+            + np.sqrt(self.rng.uniform(*kelvin)) * np.einsum("m,mix->ix", spread * q, modes[6:])
             for q in self.rng.standard_normal((DRAWS * number, len(spread)))
         )
         whole = (Made(positions, "modes") for positions in draws if self.whole(positions))

@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--conformers", type=int, default=4)
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
-    potential = s3.load(options.model, dtype="float64")
+    potential = s3.load(options.model)
     path, record = measure_each(
         "relaxed",
         options.model,

@@ -28,7 +28,7 @@ from se3set_mlip.units import EV_PER_HARTREE
 
 SOURCE = HERE / "data" / "ani1x_1000_wb97x_631gs.npz"
 WORK = HERE.parents[1] / "runs" / "organic" / "tune"
-HELD_OUT = {"validation": 8, "test": 20}
+FORMULAS_HELD_OUT = {"validation": 8, "test": 20}
 """Per cent of the formulas."""
 STEPS = 600
 LARGEST_CHECKED = 10
@@ -54,7 +54,7 @@ def prepare() -> dict[str, Path]:
     WORK.mkdir(parents=True, exist_ok=True)
     parts: dict[str, list[ase.Atoms]] = {}
     for atoms in frames():
-        part = drawn_part(atoms.get_chemical_formula().encode(), HELD_OUT)
+        part = drawn_part(atoms.get_chemical_formula().encode(), FORMULAS_HELD_OUT)
         parts.setdefault(part, []).append(atoms)
     paths = {part: WORK / f"{part}.xyz" for part in parts}
     for part, path in paths.items():

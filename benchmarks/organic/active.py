@@ -168,6 +168,7 @@ def main() -> None:
     """Choose, and write the list and what was found."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("models", nargs="+", help="names or files, two or more")
+    parser.add_argument("--candidates", type=int, default=2000, help="so many at most, at random")
     parser.add_argument("--choose", type=int, default=500)
     parser.add_argument("--checked", type=int, default=60, help="so many of each are labelled")
     parser.add_argument("--round", type=int, default=1)
@@ -177,6 +178,9 @@ def main() -> None:
     known = json.loads(FILE.read_text(encoding="utf-8"))
     done = {int(path.stem) for path in (FILE.parent / "geometries").glob("*.*")}
     pool = candidates(known, done, options.seed)
+    rng = np.random.default_rng(options.seed)
+    if len(pool) > options.candidates:
+        pool = [pool[k] for k in rng.choice(len(pool), options.candidates, replace=False)]
     frames = all_shapes(pool, options.seed)
     committee = s3.Committee([s3.load(model) for model in options.models])
     found = committee.evaluate(frames, forces=True, batch_size=16, progress=True)
@@ -184,7 +188,6 @@ def main() -> None:
     unsure = worst(frames, spreads, len(pool))
     order = [int(k) for k in np.argsort(-unsure) if np.isfinite(unsure[k])]
     chosen = order[: options.choose]
-    rng = np.random.default_rng(options.seed)
     groups = {
         "chosen": rng.permutation(chosen)[: options.checked],
         "at random": rng.permutation(order)[: options.checked],

@@ -10,16 +10,19 @@ the results are not computed again. Writes ``results/relaxed_MODEL.json`` and a 
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import ase
+import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
 from ase import units
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import Calculator
 from ase.optimize import LBFGS
+from molecules import FILE
 from rdkit import RDLogger
 from scipy.stats import spearmanr
 from subjects import conformers, gfn2, measure_each, unseen_molecules
@@ -38,6 +41,42 @@ def relax(start: ase.Atoms, calculator: Calculator) -> tuple[ase.Atoms, float, b
     return atoms, float(atoms.get_potential_energy()), bool(converged)
 
 
+def relax_together(starts: list[ase.Atoms], potential: Any) -> list[tuple[ase.Atoms, float, bool]]:
+    """Relax structures as :func:`relax` does, with one evaluation for all of them at each step."""
+    made = [start.copy() for start in starts]
+    optimisers = [LBFGS(atoms, logfile=None) for atoms in made]
+    energies = [np.nan] * len(made)
+    active = list(range(len(made)))
+    for _ in range(STEPS + 1):
+        found = potential.evaluate([made[k] for k in active], forces=True)
+        for k, result in zip(list(active), found, strict=True):
+            energies[k] = result.energy
+            if np.linalg.norm(result.forces, axis=1).max() < FMAX:
+                active.remove(k)
+            else:
+                optimisers[k].step(result.forces)
+        if not active:
+            break
+    return [(made[k], energies[k], k not in active) for k in range(len(made))]
+
+
+def minima(molecule: dict[str, Any], number: int) -> list[tuple[ase.Atoms, ase.Atoms]]:
+    """Return conformers of a force field and what GFN2-xTB relaxes them to, computed once."""
+    name = hashlib.sha256(f"{molecule['smiles']} {number}".encode()).hexdigest()[:16]
+    path = FILE.parent / "minima" / f"{name}.xyz"
+    if not path.exists():
+        frames = []
+        for start in conformers(molecule["smiles"], number)[1]:
+            minimum, energy, converged = relax(start, gfn2(molecule["charge"]))
+            minimum.calc = None
+            minimum.info |= {"gfn2": energy, "converged": converged}
+            frames += [start, minimum]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ase.io.write(path, frames, format="extxyz")
+    read = ase.io.read(path, ":")
+    return list(zip(read[::2], read[1::2], strict=True))
+
+
 def deviation(atoms: ase.Atoms, reference: ase.Atoms) -> float:
     """Return the root mean square deviation after superposition, Å."""
     moved = atoms.copy()
@@ -47,20 +86,21 @@ def deviation(atoms: ase.Atoms, reference: ase.Atoms) -> float:
 
 def measure(molecule: dict[str, Any], potential: Any, number: int) -> dict[str, Any]:
     """Return what was found for a molecule."""
-    calculator = s3.SE3SetCalculator(potential)
-    _, starts = conformers(molecule["smiles"], number)
+    pairs = minima(molecule, number)
+    starts = [start for start, _ in pairs]
+    references = [minimum for _, minimum in pairs]
+    relaxed = relax_together([*starts, *references], potential)
     rows = []
-    for start in starts:
-        reference, energy, converged = relax(start, gfn2(molecule["charge"]))
-        same, own_energy, own_converged = relax(start, calculator)
-        near, _, _ = relax(reference, calculator)
+    for k, reference in enumerate(references):
+        same, own_energy, own_converged = relaxed[k]
+        near, _, _ = relaxed[len(pairs) + k]
         rows.append(
             {
                 "rmsd": deviation(same, reference),
                 "rmsd_from_minimum": deviation(near, reference),
-                "gfn2_kcal": energy / KCAL,
+                "gfn2_kcal": reference.info["gfn2"] / KCAL,
                 "model_kcal": own_energy / KCAL,
-                "converged": [converged, own_converged],
+                "converged": [bool(reference.info["converged"]), own_converged],
             }
         )
     return {"smiles": molecule["smiles"], "n_atoms": len(starts[0]), "conformers": rows}

@@ -89,8 +89,28 @@ def changed(mol: Chem.Mol, rng: np.random.Generator) -> str | None:
     return smiles if made.GetNumAtoms() > 0 and plain(made) else None
 
 
-def gather(number: int, seed: int) -> tuple[list[str], list[ase.Atoms]]:
-    """Return molecules, and the structures of ANI-1x that have bonds, with them stated."""
+def held_scaffolds() -> set[str]:
+    """Return the scaffolds of the validation and test molecules."""
+    return {
+        scaffold(Chem.MolFromSmiles(part))
+        for molecule in json.loads(FILE.read_text(encoding="utf-8"))
+        if molecule["part"] != "train"
+        for part in molecule["smiles"].split(".")
+    }
+
+
+def gather(number: int, seed: int, held: set[str]) -> tuple[list[str], list[ase.Atoms]]:
+    """Return molecules, and the structures of ANI-1x that have bonds, with them stated.
+
+    Parameters
+    ----------
+    number
+        How many molecules, fewer those whose scaffold is held out.
+    seed
+        Decides the changes.
+    held
+        Scaffolds that no molecule may have.
+    """
     rng = np.random.default_rng(seed)
     known: dict[str, None] = {}
     structures = []
@@ -108,13 +128,6 @@ def gather(number: int, seed: int) -> tuple[list[str], list[ase.Atoms]]:
         atoms.arrays.pop("REF_forces")
         structures.append(atoms)
         known[Chem.MolToSmiles(Chem.RemoveHs(mol))] = None
-    listed = json.loads(FILE.read_text(encoding="utf-8"))
-    held = {
-        scaffold(Chem.MolFromSmiles(part))
-        for molecule in listed
-        if molecule["part"] != "train"
-        for part in molecule["smiles"].split(".")
-    }
     parents, found = list(known), dict(known)
     while len(found) < number:
         smiles: str | None = parents[rng.integers(len(parents))]
@@ -170,7 +183,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
-    molecules, structures = gather(options.molecules, options.seed)
+    molecules, structures = gather(options.molecules, options.seed, held_scaffolds())
     tasks = [(s, place, options.each, options.seed) for place, s in enumerate(molecules)]
     cores = len(os.sched_getaffinity(0))
     context = get_context("spawn")

@@ -1,9 +1,10 @@
 """Torsion profiles against GFN2-xTB, for rotatable bonds of molecules never seen.
 
-    python benchmarks/organic/torsions.py MODEL [--bonds 50] [--step 30]
+    python benchmarks/organic/torsions.py MODEL ... [--bonds 50] [--step 30]
 
 Geometries are those of GFN2-xTB, relaxed at each angle; both methods give their energies there, and
-errors are those over their mean (kcal/mol). Writes ``results/torsions_MODEL.json`` and ``.png``.
+errors are those over their mean (kcal/mol). Profiles are computed once, for all models. Writes
+``results/torsions_MODEL.json`` and ``.png`` for each.
 """
 
 import argparse
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
 from ase import units
 from ase.constraints import FixInternals
 from ase.optimize import BFGS
 from geometries import ROTATABLE
+from molecules import FILE
 from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdForceFieldHelpers, rdMolTransforms
@@ -77,25 +80,48 @@ def relative(energies: list[float]) -> NDArray[np.float64]:
     return found - found.min()
 
 
-def measure(
-    molecule: dict[str, Any], potential: Any, step: int, rng: np.random.Generator
-) -> dict[str, Any] | None:
-    """Return the profiles of one bond of a molecule, if it has any."""
-    mol, starts = conformers(molecule["smiles"], 1)
-    atoms = quartet(mol, rng) if starts else None
-    if atoms is None:
-        return None
-    frames = profile(mol, atoms, step)
+def profiles(number: int, step: int) -> list[list[ase.Atoms]]:
+    """Return the profiles of so many bonds, each of another molecule; computed once."""
+    path = FILE.parent / f"torsions_{number}_{step}.xyz"
+    if not path.exists():
+        rng = np.random.default_rng(1)
+        found: list[ase.Atoms] = []
+        bonds = 0
+        for molecule in tqdm(unseen_molecules(2 * number), unit="molecule"):
+            mol, starts = conformers(molecule["smiles"], 1)
+            atoms = quartet(mol, rng) if starts else None
+            if atoms is None:
+                continue
+            for frame in profile(mol, atoms, step):
+                symbols = "-".join(mol.GetAtomWithIdx(k).GetSymbol() for k in atoms)
+                frame.info |= {
+                    "bond": bonds,
+                    "symbols": symbols,
+                    "atoms": list(atoms),
+                    "smiles": molecule["smiles"],
+                }
+                found.append(frame)
+            bonds += 1
+            if bonds == number:
+                break
+        ase.io.write(path, found, format="extxyz")
+    groups: dict[int, list[ase.Atoms]] = {}
+    for frame in ase.io.read(path, ":"):
+        groups.setdefault(frame.info["bond"], []).append(frame)
+    return list(groups.values())
+
+
+def measure(frames: list[ase.Atoms], potential: Any) -> dict[str, Any]:
+    """Return both profiles of a bond, and how they differ."""
     reference = relative([frame.info["gfn2"] for frame in frames])
     ours = relative([result.energy for result in potential.evaluate(frames, forces=False)])
     kept = reference < CLASH_KCAL
     error = ours - reference
     error -= error[kept].mean()
-    symbols = "-".join(mol.GetAtomWithIdx(k).GetSymbol() for k in atoms)
     return {
-        "smiles": molecule["smiles"],
-        "atoms": list(atoms),
-        "bond": symbols,
+        "smiles": frames[0].info["smiles"],
+        "atoms": [int(k) for k in frames[0].info["atoms"]],
+        "bond": frames[0].info["symbols"],
         "angles": [frame.info["angle"] for frame in frames],
         "gfn2_kcal": reference.tolist(),
         "model_kcal": ours.tolist(),
@@ -124,32 +150,25 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--bonds", type=int, default=50)
     parser.add_argument("--step", type=int, default=30, help="degrees")
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
-    potential = s3.load(options.model, dtype="float64")
-    rng = np.random.default_rng(1)
-    found: list[dict[str, Any]] = []
-    with tqdm(total=options.bonds, unit="bond") as bar:
-        for molecule in unseen_molecules(2 * options.bonds):
-            row = measure(molecule, potential, options.step, rng)
-            if row is not None:
-                found.append(row)
-                bar.update()
-            if len(found) == options.bonds:
-                break
-    result = {
-        "bonds": len(found),
-        "mae_kcal": float(np.mean([row["mae_kcal"] for row in found])),
-        "mae_kcal_median": float(np.median([row["mae_kcal"] for row in found])),
-        "barrier_mae_kcal": float(np.mean([abs(row["barrier_error_kcal"]) for row in found])),
-    }
-    path = write("torsions", options.model, result | {"each": found})
-    draw(found, path.with_suffix(".png"))
-    for name, value in result.items():
-        print(f"{name}: {value}")
+    groups = profiles(options.bonds, options.step)
+    for model in options.models:
+        potential = s3.load(model, dtype="float64")
+        found = [measure(frames, potential) for frames in tqdm(groups, unit="bond")]
+        result = {
+            "bonds": len(found),
+            "mae_kcal": float(np.mean([row["mae_kcal"] for row in found])),
+            "mae_kcal_median": float(np.median([row["mae_kcal"] for row in found])),
+            "barrier_mae_kcal": float(np.mean([abs(row["barrier_error_kcal"]) for row in found])),
+        }
+        path = write("torsions", model, result | {"each": found})
+        draw(found, path.with_suffix(".png"))
+        for name, value in result.items():
+            print(f"{model.stem}, {name}: {value}")
 
 
 if __name__ == "__main__":

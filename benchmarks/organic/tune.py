@@ -1,11 +1,13 @@
 """From GFN2-xTB to density functional theory: errors against frames used, from scratch and tuned.
 
-    python benchmarks/organic/tune.py MODEL [--frames 50 200 660]
-    python benchmarks/organic/tune.py MODEL --check 12
+    python benchmarks/organic/tune.py MODEL [--frames 50 200 660] [--steps 600 1200 2400]
+    python benchmarks/organic/tune.py MODEL --frames 660 --steps 2400 --more FILE_wb97x.xyz
+    python benchmarks/organic/tune.py MODEL --check 12 [--grid 5]
 
 Labels are those of ANI-1x, wB97X/6-31G(d), in ``data``; structures of one formula are of one part.
-All runs take the same number of steps. ``--check`` computes a few of the labels again with PySCF.
-Writes ``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels.json``.
+Runs from scratch and tuned take the same number of steps. ``--more`` adds structures to learn from
+that ``se3set label --method wb97x/6-31g*`` has labelled; they must have no formula that is held
+out, as those of ``small.py``. ``--check`` computes a few of the labels again with PySCF. Writes ``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels.json``.
 """
 
 import argparse
@@ -20,9 +22,11 @@ import numpy as np
 from molecules import drawn_part
 from subjects import HERE, RESULTS, provenance, write
 from tqdm import tqdm
-from train import ELEMENTS, RECIPE, merged
+from train import CUTOFF_ANGSTROM, ELEMENTS, RECIPE, merged
 
+import se3set_mlip as s3
 from se3set_mlip.labelling.methods import DFT
+from se3set_mlip.model.sizes import SIZES, named_config
 from se3set_mlip.training import train, training_config_from_dict
 from se3set_mlip.units import EV_PER_HARTREE
 
@@ -30,7 +34,7 @@ SOURCE = HERE / "data" / "ani1x_1000_wb97x_631gs.npz"
 WORK = HERE.parents[1] / "runs" / "organic" / "tune"
 FORMULAS_HELD_OUT = {"validation": 8, "test": 20}
 """Per cent of the formulas."""
-STEPS = 600
+STEPS = (600, 1200, 2400)
 LARGEST_CHECKED = 10
 """Atoms of the structures whose labels are computed again."""
 RATES = {"scratch": 6e-3, "tuned": 2e-3}
@@ -63,24 +67,37 @@ def prepare() -> dict[str, Path]:
     return paths
 
 
-def run(model: Path, kind: str, number: int, paths: dict[str, Path], seed: int) -> dict[str, float]:
+def run(
+    model: Path,
+    kind: str,
+    number: int,
+    steps: int,
+    paths: dict[str, Path],
+    seed: int,
+    more: Path | None,
+) -> dict[str, float]:
     """Train once; return the errors on the test set."""
-    folder = WORK / f"{model.stem}_{kind}_{number}_{seed}"
+    name = f"{model.stem}_{kind}_{number}_{steps}_{seed}"
+    folder = WORK / (f"{name}_{more.stem}" if more else name)
     settings: dict[str, Any] = {
         "data": {
             "train_files": [str(paths["train"])],
             "validation_files": [str(paths["validation"])],
             "test_files": [str(paths["test"])],
             "n_train": number,
+            "auxiliary_files": [str(more)] if more else [],
             "skip_unperceived": True,
             "bond_stretch": 0.0,
         },
-        "potential": {"model": {"size": "small", "elements": ELEMENTS}},
+        "potential": {
+            "model": {"size": size_of(model), "elements": ELEMENTS},
+            "hypergraph": {"cutoff_angstrom": CUTOFF_ANGSTROM},
+        },
         "loss": {"stage_two": {"energy_weight": 300.0}},
         "optimizer": {
             "batch_size": 8,
             "epochs": None,
-            "max_steps": STEPS,
+            "max_steps": steps,
             "learning_rate": RATES[kind],
             "ema_decay": 0.99,
         },
@@ -107,6 +124,31 @@ def run(model: Path, kind: str, number: int, paths: dict[str, Path], seed: int) 
     }
 
 
+def size_of(model: Path) -> str:
+    """Return the name of the size of a model."""
+    settings = s3.load(model).config.model
+    return next(
+        size
+        for size in SIZES
+        if (named := named_config(size, elements=settings.elements)).irreps == settings.irreps
+        and named.n_layers == settings.n_layers
+    )
+
+
+def check_formulas(path: Path) -> None:
+    """Refuse structures with a formula that is held out.
+
+    Raises
+    ------
+    SystemExit
+        If there is one.
+    """
+    for atoms in ase.io.read(path, ":"):
+        formula = atoms.get_chemical_formula()
+        if drawn_part(formula.encode(), FORMULAS_HELD_OUT) != "train":
+            raise SystemExit(f"{path} holds {formula}, which is held out; leave it out")
+
+
 def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     """Draw both curves."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
@@ -121,9 +163,9 @@ def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     plt.close(figure)
 
 
-def check(number: int) -> None:
+def check(number: int, grid: int) -> None:
     """Compute labels again, to see that they are those of this functional and basis."""
-    compute = DFT().start()
+    compute = DFT(grid_level=grid).start()
     known = [atoms for atoms in frames() if len(atoms) <= LARGEST_CHECKED]
     chosen = np.random.default_rng(1).permutation(len(known))[:number]
     rows = []
@@ -139,6 +181,7 @@ def check(number: int) -> None:
             }
         )
     result = {
+        "grid_level": grid,
         "largest_energy_mha": max(abs(row["energy_mha"]) for row in rows),
         "largest_force_mev": max(row["largest_force_mev"] for row in rows),
         "structures": rows,
@@ -154,20 +197,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--frames", type=int, nargs="+", default=[50, 200, 660])
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="one for each")
+    parser.add_argument("--more", type=Path, help="labelled structures to add to each")
+    parser.add_argument("--kinds", nargs="+", choices=list(RATES), default=list(RATES))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--check", type=int, help="compute so many labels again, and no more")
+    parser.add_argument("--grid", type=int, default=DFT.grid_level, help="PySCF's, for --check")
     options = parser.parse_args()
     if options.check:
-        check(options.check)
+        check(options.check, options.grid)
         return
+    if len(options.steps) != len(options.frames):
+        parser.error("give one number of steps for each number of frames")
+    if options.more:
+        check_formulas(options.more)
     paths = prepare()
-    found: dict[str, dict[str, dict[str, float]]] = {kind: {} for kind in RATES}
-    for number in options.frames:
-        for kind in RATES:
-            found[kind][str(number)] = run(options.model, kind, number, paths, options.seed)
-            print(kind, number, found[kind][str(number)])
-    path = write("tune", options.model, {"steps": STEPS, **found})
-    draw(found, path.with_suffix(".png"))
+    found: dict[str, dict[str, dict[str, float]]] = {kind: {} for kind in options.kinds}
+    for number, steps in zip(options.frames, options.steps, strict=True):
+        for kind in options.kinds:
+            row = run(
+                options.model, kind, number, steps, paths, options.seed, more=options.more
+            ) | {"steps": steps}
+            found[kind][str(number)] = row
+            print(kind, number, row)
+    path = write("tune_more" if options.more else "tune", options.model, found)
+    if len(options.frames) > 1:
+        draw(found, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from active import ions
 from geometries import STRETCH, Shapes
 from grow import grown
 from molecules import gather, scaffold
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+from small import gather as gather_small
+from small import is_training
 
 import se3set_mlip as s3
 from se3set_mlip import Topology
@@ -141,3 +144,20 @@ def test_ions_have_a_proton_more_or_less_where_chemistry_puts_it(smiles, expecte
         assert ion.charge == Chem.GetFormalCharge(Chem.MolFromSmiles(ion.smiles)) != 0
         held = dict.fromkeys(keys, "test")
         assert ions({"smiles": smiles}, held) == []
+
+
+def test_small_molecules_have_no_formula_that_is_held_out():
+    RDLogger.DisableLog("rdApp.*")
+    unwanted = scaffold(Chem.MolFromSmiles("C1CCOC1"))
+    found, structures = gather_small(800, 1, {unwanted})
+    assert len(found) > 700
+    mols = [Chem.MolFromSmiles(smiles) for smiles in found]
+    formulas = [ase.Atoms(CalcMolFormula(mol)).get_chemical_formula() for mol in mols]
+    formulas += [atoms.get_chemical_formula() for atoms in structures]
+    assert all(is_training(formula) for formula in formulas)
+    assert not all(is_training(formula) for formula in ("C2H6O", "CH4O", "C3H8", "C4H9NO", "C5H8"))
+    assert unwanted not in {scaffold(mol) for mol in mols}
+    assert all(Chem.GetFormalCharge(mol) == 0 for mol in mols)
+    for atoms in structures[:20]:
+        stated = Topology.from_smiles(atoms.info["mapped_smiles"])
+        np.testing.assert_array_equal(stated.numbers, atoms.numbers)

@@ -7,7 +7,8 @@
 Labels are those of ANI-1x, wB97X/6-31G(d), in ``data``; structures of one formula are of one part.
 Runs from scratch and tuned take the same number of steps. ``--more`` adds structures to learn from
 that ``se3set label --method wb97x/6-31g*`` has labelled; they must have no formula that is held
-out, as those of ``small.py``. ``--check`` computes a few of the labels again with PySCF. Writes ``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels.json``.
+out, as those of ``small.py``. ``--check`` computes a few of the labels again with PySCF. Writes
+``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels.json``.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from molecules import FILE
 from subjects import RESULTS, provenance
 
 RUN = re.compile(
-    r"(?P<size>[a-z]+)_(?P<number>all|\d+)_(?P<epochs>\d+)_(?P<seed>\d+)(?:_from_(?P<initial>.+))?"
+    r"(?P<size>[a-z]+)_(?P<number>all|\d+)_(?P<length>\d+(?:steps)?)_(?P<seed>\d+)(?:_from_(?P<initial>.+))?"
 )
 
 
@@ -37,7 +37,8 @@ def gather(folder: Path) -> list[dict[str, Any]]:
             {
                 "size": found["size"],
                 "geometries": report["structures"]["training"],
-                "epochs": int(found["epochs"]),
+                "length": found["length"],
+                "steps": report["steps"],
                 "seed": int(found["seed"]),
                 "initial": found["initial"],
                 "minutes": float(log[-1]["wall_time_s"]) / 60.0,
@@ -47,7 +48,7 @@ def gather(folder: Path) -> list[dict[str, Any]]:
                 "by_epoch": [float(row["validation_force_mae_mev_per_angstrom"]) for row in log],
             }
         )
-    return sorted(rows, key=lambda row: (row["size"], row["epochs"], row["geometries"]))
+    return sorted(rows, key=lambda row: (row["size"], row["length"], row["geometries"]))
 
 
 def main() -> None:
@@ -62,11 +63,11 @@ def main() -> None:
     text = json.dumps({"runs": rows} | provenance(), indent=1) + "\n"
     (RESULTS / "curve.json").write_text(text, encoding="utf-8")
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
-    for size, epochs in sorted({(row["size"], row["epochs"]) for row in rows}):
-        part = [row for row in rows if (row["size"], row["epochs"]) == (size, epochs)]
+    for size, length in sorted({(row["size"], row["length"]) for row in rows}):
+        part = [row for row in rows if (row["size"], row["length"]) == (size, length)]
         numbers = [row["geometries"] for row in part]
         for axis, name in zip(axes, ("force_mae", "energy_mae_per_atom"), strict=True):
-            label = f"{size}, {epochs} passes"
+            label = f"{size}, {length} passes".replace("steps passes", " steps")
             axis.loglog(numbers, [row[name] for row in part], "o-", label=label)
     axes[0].set(xlabel="geometries learned", ylabel="force MAE, meV/Å")
     axes[1].set(xlabel="geometries learned", ylabel="energy MAE, meV/atom")

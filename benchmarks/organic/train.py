@@ -1,7 +1,7 @@
 r"""Train a potential of organic molecules on what ``sample.py`` and ``se3set label`` made.
 
     torchrun --nproc-per-node 2 benchmarks/organic/train.py --size small --epochs 12
-    torchrun --nproc-per-node 2 benchmarks/organic/train.py --size medium --epochs 3 \
+    torchrun --nproc-per-node 2 benchmarks/organic/train.py --size medium --steps 1500 \
         --initial runs/organic/grown_medium.safetensors --learning-rate 2e-3
 
 One process for each core or GPU; without torchrun one process. A run that was interrupted is
@@ -48,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", default="small")
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--steps", type=int, help="instead of passes")
     parser.add_argument("--n-train", type=int, help="learn so many geometries; default: all")
     parser.add_argument("--initial", type=Path, help="start from this, see grow.py")
     parser.add_argument("--learning-rate", type=float)
@@ -58,7 +59,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FILE.parent)
     options = parser.parse_args()
     number = options.n_train or "all"
-    name = f"{options.size}_{number}_{options.epochs}_{options.seed}"
+    length = f"{options.steps}steps" if options.steps else options.epochs
+    name = f"{options.size}_{number}_{length}_{options.seed}"
     folder = options.data / (f"{name}_from_{options.initial.stem}" if options.initial else name)
     settings: dict[str, Any] = {
         "data": {
@@ -74,7 +76,8 @@ def main() -> None:
         "optimizer": {
             "batch_size": None,
             "batch_pairs": options.batch_pairs,
-            "epochs": options.epochs,
+            "epochs": None if options.steps else options.epochs,
+            "max_steps": options.steps,
             "max_wall_time_minutes": options.minutes,
             "ema_decay": 0.999,
         },

@@ -3,7 +3,8 @@
     for n in 1000 4000 12000; do python benchmarks/organic/train.py --n-train $n --epochs 4; done
     python benchmarks/organic/curve.py
 
-Reads the reports of the runs in ``runs/organic``; writes ``results/curve.json`` and ``.png``.
+Reads the reports of the runs in ``runs/organic``; writes ``results/curve.json`` and ``.png``. Runs
+that are in the results and no longer in the folder are kept.
 """
 
 import argparse
@@ -51,23 +52,38 @@ def gather(folder: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["size"], row["length"], row["geometries"]))
 
 
+def kind(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what the runs of a curve share."""
+    return row["size"], row["length"], row["initial"] or ""
+
+
+def identity(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what tells a run from others."""
+    return tuple(row[name] for name in ("size", "length", "seed", "initial", "geometries"))
+
+
 def main() -> None:
     """Gather and draw."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=FILE.parent)
     options = parser.parse_args()
     rows = gather(options.data)
+    path = RESULTS / "curve.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    measured = [identity(row) for row in rows]
+    rows += [row for row in before if identity(row) not in measured]
     if not rows:
         parser.error(f"no run in {options.data} has ended; run train.py first")
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"runs": rows} | provenance(), indent=1) + "\n"
-    (RESULTS / "curve.json").write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
-    for size, length in sorted({(row["size"], row["length"]) for row in rows}):
-        part = [row for row in rows if (row["size"], row["length"]) == (size, length)]
+    for size, length, initial in sorted({kind(row) for row in rows}):
+        part = [row for row in rows if kind(row) == (size, length, initial)]
         numbers = [row["geometries"] for row in part]
         for axis, name in zip(axes, ("force_mae", "energy_mae_per_atom"), strict=True):
             label = f"{size}, {length} passes".replace("steps passes", " steps")
+            label += f" from {initial}" if initial else ""
             axis.loglog(numbers, [row[name] for row in part], "o-", label=label)
     axes[0].set(xlabel="geometries learned", ylabel="force MAE, meV/Å")
     axes[1].set(xlabel="geometries learned", ylabel="energy MAE, meV/atom")

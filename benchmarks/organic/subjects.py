@@ -13,8 +13,11 @@ from molecules import FILE
 from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from safetensors import safe_open
 from tblite.ase import TBLite
 from tqdm import tqdm
+
+from se3set_mlip.shipped import find_model
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -87,19 +90,28 @@ def write(name: str, model: Path, found: dict[str, Any]) -> Path:
     return path
 
 
+def weights_of(model: Path) -> str:
+    """Return the hash that a checkpoint has of its weights."""
+    with safe_open(find_model(model), "pt") as file:
+        return str(file.metadata()["weights_sha256"])
+
+
 def measure_each(
     name: str,
     model: Path,
     molecules: list[dict[str, Any]],
     measure: Callable[[dict[str, Any]], dict[str, Any]],
     summary: Callable[[list[dict[str, Any]]], dict[str, Any]],
-    **asked: float,
+    **asked: Any,
 ) -> tuple[Path, dict[str, Any]]:
     """Measure what an interrupted run left, if that was asked the same; write after each molecule.
+
+    What other weights of the same name were asked is measured again.
 
     Returns the file, and the last summary with all molecules as ``each``.
     """
     path = RESULTS / f"{name}_{model.stem}.json"
+    asked["weights_sha256"] = weights_of(model)
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if any(record.get(f"asked_{key}") != value for key, value in asked.items()):
         record = {}

@@ -21,6 +21,7 @@ import numpy as np
 from ase import units
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import Calculator
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import LBFGS
 from molecules import FILE
 from rdkit import RDLogger
@@ -54,7 +55,8 @@ def relax_together(starts: list[ase.Atoms], potential: Any) -> list[tuple[ase.At
             if np.linalg.norm(result.forces, axis=1).max() < FMAX:
                 active.remove(k)
             else:
-                optimisers[k].step(result.forces)
+                made[k].calc = SinglePointCalculator(made[k], forces=result.forces)
+                optimisers[k].step()
         if not active:
             break
     return [(made[k], energies[k], k not in active) for k in range(len(made))]

@@ -21,13 +21,13 @@ from multiprocessing import get_context
 import ase
 import ase.io
 import numpy as np
-from geometries import Shapes
-from molecules import FILE, drawn_part, scaffold
+from geometries import Shapes, mapped_smiles
+from molecules import FILE, scaffold
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDetermineBonds
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from tqdm import tqdm
-from tune import FORMULAS_HELD_OUT, frames
+from tune import frames, part_of_formula
 
 from se3set_mlip.labelling.workers import one_thread_each
 
@@ -42,7 +42,7 @@ BONDS = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
 
 def is_training(formula: str) -> bool:
     """Return whether ``tune.py`` trains on structures of a formula (as ASE writes it)."""
-    return drawn_part(formula.encode(), FORMULAS_HELD_OUT) == "train"
+    return part_of_formula(formula) == "train"
 
 
 def molecule_of(atoms: ase.Atoms) -> Chem.Mol | None:
@@ -105,7 +105,7 @@ def gather(number: int, seed: int, held: set[str]) -> tuple[list[str], list[ase.
     Parameters
     ----------
     number
-        How many molecules, fewer those whose scaffold is held out.
+        How many molecules.
     seed
         Decides the changes.
     held
@@ -118,28 +118,23 @@ def gather(number: int, seed: int, held: set[str]) -> tuple[list[str], list[ase.
         if not is_training(atoms.get_chemical_formula()):
             continue
         mol = molecule_of(atoms)
-        if mol is None:
+        smiles = Chem.MolToSmiles(Chem.RemoveHs(mol)) if mol is not None else None
+        if smiles is None or scaffold(Chem.MolFromSmiles(smiles)) in held:
             continue
-        for atom in mol.GetAtoms():
-            atom.SetAtomMapNum(atom.GetIdx() + 1)
-        atoms.info = {"mapped_smiles": Chem.MolToSmiles(mol)}
-        for atom in mol.GetAtoms():
-            atom.SetAtomMapNum(0)
+        atoms.info = {"mapped_smiles": mapped_smiles(mol)}
         atoms.arrays.pop("REF_forces")
         structures.append(atoms)
-        known[Chem.MolToSmiles(Chem.RemoveHs(mol))] = None
+        known[smiles] = None
     parents, found = list(known), dict(known)
     while len(found) < number:
-        smiles: str | None = parents[rng.integers(len(parents))]
+        smiles = parents[rng.integers(len(parents))]
         for _ in range(rng.integers(1, 3)):
             mol = Chem.MolFromSmiles(smiles) if smiles else None
             smiles = changed(mol, rng) if mol is not None and mol.GetNumAtoms() > 1 else None
         mol = Chem.MolFromSmiles(smiles) if smiles else None
         if mol is not None and is_training(ase_formula(mol)) and scaffold(mol) not in held:
             found[Chem.MolToSmiles(mol)] = None
-    return [
-        smiles for smiles in found if scaffold(Chem.MolFromSmiles(smiles)) not in held
-    ], structures
+    return list(found), structures
 
 
 def ase_formula(mol: Chem.Mol) -> str:

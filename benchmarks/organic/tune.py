@@ -54,12 +54,17 @@ def frames() -> list[ase.Atoms]:
     return found
 
 
+def part_of_formula(formula: str) -> str:
+    """Return the part of all structures of a formula (as ASE writes it)."""
+    return drawn_part(formula.encode(), FORMULAS_HELD_OUT)
+
+
 def prepare() -> dict[str, Path]:
     """Write a file for each part."""
     WORK.mkdir(parents=True, exist_ok=True)
     parts: dict[str, list[ase.Atoms]] = {}
     for atoms in frames():
-        part = drawn_part(atoms.get_chemical_formula().encode(), FORMULAS_HELD_OUT)
+        part = part_of_formula(atoms.get_chemical_formula())
         parts.setdefault(part, []).append(atoms)
     paths = {part: WORK / f"{part}.xyz" for part in parts}
     for part, path in paths.items():
@@ -146,7 +151,7 @@ def check_formulas(path: Path) -> None:
     """
     for atoms in ase.io.read(path, ":"):
         formula = atoms.get_chemical_formula()
-        if drawn_part(formula.encode(), FORMULAS_HELD_OUT) != "train":
+        if part_of_formula(formula) != "train":
             raise SystemExit(f"{path} holds {formula}, which is held out; leave it out")
 
 

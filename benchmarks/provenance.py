@@ -1,9 +1,11 @@
 """What computed a number: the processor and the versions of programs, kept with every result."""
 
+import json
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,3 +28,10 @@ def provenance() -> dict[str, str]:
     """Return all of it."""
     versions = {name: version(name) for name in ("torch", "ase")}
     return {"processor": processor(), "revision": revision(), **versions}
+
+
+def write_result(path: Path, found: dict[str, Any], *, indent: int | None = 1) -> None:
+    """Write what was found, and what computed it, as JSON; make the folder if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found | provenance(), indent=indent)
+    path.write_text(text + "\n", encoding="utf-8")

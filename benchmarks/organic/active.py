@@ -27,7 +27,7 @@ from molecules import FILE, HELD_OUT, Molecule, drawn_part, scaffold, usable
 from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
-from subjects import RESULTS, gfn2, provenance
+from subjects import RESULTS, gfn2, write_result
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -212,9 +212,7 @@ def main() -> None:
         },
         "errors_of_first": measured,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"active_{options.round}.json"
-    path.write_text(json.dumps(record | provenance(), indent=1) + "\n", encoding="utf-8")
+    write_result(RESULTS / f"active_{options.round}.json", record)
     print(json.dumps(record, indent=1))
 
 

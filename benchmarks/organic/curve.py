@@ -16,7 +16,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from molecules import FILE
-from subjects import RESULTS, provenance
+from subjects import RESULTS, write_result
 
 RUN = re.compile(
     r"(?P<size>[a-z]+)_(?P<number>all|\d+)_(?P<length>\d+(?:steps)?)_(?P<seed>\d+)(?:_from_(?P<initial>.+))?"
@@ -74,9 +74,7 @@ def main() -> None:
     rows += [row for row in before if identity(row) not in measured]
     if not rows:
         parser.error(f"no run in {options.data} has ended; run train.py first")
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"runs": rows} | provenance(), indent=1) + "\n"
-    path.write_text(text, encoding="utf-8")
+    write_result(path, {"runs": rows})
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
     for size, length, initial in sorted({kind(row) for row in rows}):
         part = [row for row in rows if kind(row) == (size, length, initial)]

@@ -27,7 +27,7 @@ from se3set_mlip.elements import symbol
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from provenance import provenance  # noqa: E402 - needs the path above
+from provenance import write_result  # noqa: E402 - needs the path above
 
 SIZES = (10, 20, 30, 40, 60)
 GROUPS = {
@@ -124,9 +124,8 @@ def main() -> None:
     files = labelled(options.data, options.part)
     frames = [frame for path in files for frame in ase.io.read(path, ":")]
     found = judge(s3.load(options.model), frames)
-    options.results.mkdir(exist_ok=True)
     path = options.results / f"{options.model.stem}_{options.part}.json"
-    path.write_text(json.dumps(found | provenance(), indent=1) + "\n", encoding="utf-8")
+    write_result(path, found)
     draw(found, path.with_suffix(".png"))
     print(json.dumps(found["all"], indent=1))
 

@@ -22,7 +22,7 @@ from ase.optimize import FIRE
 from numpy.typing import NDArray
 from openmm import app, unit
 from scipy.spatial.transform import Rotation
-from subjects import HERE, RESULTS, atoms_of, conformers, provenance
+from subjects import HERE, RESULTS, atoms_of, conformers, weights_of, write_result
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -190,13 +190,13 @@ def main() -> None:
     options = parser.parse_args()
     potential = s3.load(options.model, dtype="float32")
     makers = {"villin": villin, "drop": drop}
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"showpieces_{options.model.stem}.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["each"] if path.exists() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    weights = weights_of(options.model)
+    found = known["each"] if known.get("weights_sha256") == weights else {}
     for name in [options.only] if options.only else list(makers):
         found[name] = run(*makers[name](), potential, options.picoseconds)
-        text = json.dumps({"each": found} | provenance()) + "\n"
-        path.write_text(text, encoding="utf-8")
+        write_result(path, {"weights_sha256": weights, "each": found}, indent=None)
         shown = ("atoms", "picoseconds", "rmsd_last", "longest_stretch", "seconds_per_step")
         print(name, {key: found[name][key] for key in shown})
     draw(found, path.with_suffix(".png"))

@@ -21,7 +21,7 @@ from se3set_mlip.shipped import find_model
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from provenance import provenance  # noqa: E402 - needs the path above
+from provenance import write_result  # noqa: E402 - needs the path above
 
 RESULTS = HERE / "results"
 DRUG_LIKE = (10, 35)
@@ -84,9 +84,8 @@ def gfn2(charge: int) -> TBLite:
 
 def write(name: str, model: Path, found: dict[str, Any]) -> Path:
     """Write what was found, and what found it; return the file."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}_{model.stem}.json"
-    path.write_text(json.dumps(found | provenance(), indent=1) + "\n", encoding="utf-8")
+    write_result(path, found)
     return path
 
 

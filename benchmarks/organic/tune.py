@@ -21,7 +21,7 @@ import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
 from molecules import drawn_part
-from subjects import HERE, RESULTS, provenance, write
+from subjects import HERE, RESULTS, write, write_result
 from tqdm import tqdm
 from train import CUTOFF_ANGSTROM, ELEMENTS, RECIPE, merged
 
@@ -192,9 +192,7 @@ def check(number: int, grid: int) -> None:
         "largest_force_mev": max(row["largest_force_mev"] for row in rows),
         "structures": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(result | provenance(), indent=1) + "\n"
-    (RESULTS / "ani1x_labels.json").write_text(text, encoding="utf-8")
+    write_result(RESULTS / "ani1x_labels.json", result)
     print({name: value for name, value in result.items() if name != "structures"})
 
 

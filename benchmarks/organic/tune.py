@@ -21,7 +21,7 @@ import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
 from molecules import drawn_part
-from subjects import HERE, RESULTS, write, write_result
+from subjects import HERE, RESULTS, weights_of, write, write_result
 from tqdm import tqdm
 from train import CUTOFF_ANGSTROM, ELEMENTS, RECIPE, merged
 
@@ -83,7 +83,8 @@ def run(
     more: Path | None,
 ) -> dict[str, float]:
     """Train once; return the errors on the test set."""
-    name = f"{model.stem}_{kind}_{number}_{steps}_{seed}"
+    start = f"tuned_{weights_of(model)[:8]}" if kind == "tuned" else kind
+    name = f"{model.stem}_{start}_{number}_{steps}_{seed}"
     folder = WORK / (f"{name}_{more.stem}" if more else name)
     settings: dict[str, Any] = {
         "data": {

@@ -44,8 +44,8 @@ PROTON_MOVES = {
 }
 
 
-def ions(molecule: dict[str, Any], parts: dict[str, str]) -> list[Molecule]:
-    """Return a molecule with a proton more or less, where its scaffold is one for training."""
+def ions(molecule: dict[str, Any], parts: dict[str, str], part: str = "train") -> list[Molecule]:
+    """Return a molecule with a proton more or less, where its scaffold is one of this part."""
     mol = Chem.MolFromSmiles(molecule["smiles"])
     found: dict[str, Molecule] = {}
     for smarts in PROTON_MOVES:
@@ -59,13 +59,13 @@ def ions(molecule: dict[str, Any], parts: dict[str, str]) -> list[Molecule]:
             if ion is None or not usable(ion) or Chem.GetFormalCharge(ion) == 0:
                 continue
             key = scaffold(ion)
-            if parts.get(key, drawn_part(key.encode(), HELD_OUT)) != "train":
+            if parts.get(key, drawn_part(key.encode(), HELD_OUT)) != part:
                 continue
             found[smiles] = Molecule(
                 smiles=smiles,
                 charge=Chem.GetFormalCharge(ion),
                 source="ion",
-                part="train",
+                part=part,
                 heavy_atoms=ion.GetNumHeavyAtoms(),
             )
     return list(found.values())
@@ -111,6 +111,7 @@ def shapes_of(task: tuple[dict[str, Any], int, int]) -> list[ase.Atoms]:
         atoms = ase.Atoms(shapes.numbers, geometry.positions)
         atoms.info |= {
             "place": place,
+            "kind": geometry.kind,
             "charge": molecule["charge"],
             "mapped_smiles": shapes.mapped_smiles,
         }

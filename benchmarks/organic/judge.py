@@ -2,7 +2,8 @@
 
     python benchmarks/organic/judge.py MODEL.safetensors [--part test]
 
-``--part validation`` while choosing, ``test`` once. Writes ``results/NAME_PART.json`` and ``.png``.
+``--part validation`` while choosing, ``test`` once. Writes ``results/NAME_PART.json`` and ``.png``;
+structures of another folder, such as those of ``ions.py``, go to ``results/NAME_FOLDER_PART``.
 """
 
 import argparse
@@ -124,7 +125,8 @@ def main() -> None:
     files = labelled(options.data, options.part)
     frames = [frame for path in files for frame in ase.io.read(path, ":")]
     found = judge(s3.load(options.model), frames)
-    path = options.results / f"{options.model.stem}_{options.part}.json"
+    other = "" if options.data.resolve() == FILE.parent.resolve() else f"_{options.data.name}"
+    path = options.results / f"{options.model.stem}{other}_{options.part}.json"
     write_result(path, found)
     draw(found, path.with_suffix(".png"))
     print(json.dumps(found["all"], indent=1))

@@ -1,0 +1,65 @@
+r"""Ions of molecules that were never seen: a proton more or less, of the other parts.
+
+    python benchmarks/organic/ions.py
+    se3set label runs/organic/ions/validation.xyz -o runs/organic/ions/validation_gfn2.xyz
+    python benchmarks/organic/judge.py MODEL --data runs/organic/ions [--part test]
+
+The ions of ``active.py``, of validation and test molecules: one of each, as a force field leaves it
+and shaken at 600 K.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+from active import all_shapes, ions, scaffold_parts
+from molecules import FILE
+from rdkit import RDLogger
+
+
+def ions_of(known: list[dict[str, Any]], part: str, number: int, seed: int) -> list[ase.Atoms]:
+    """Return two geometries of an ion of each of so many neutral molecules of a part."""
+    rng = np.random.default_rng(seed)
+    parts = scaffold_parts(known)
+    names = {molecule["smiles"] for molecule in known}
+    neutral = [
+        molecule
+        for molecule in known
+        if molecule["part"] == part and not molecule["charge"] and "." not in molecule["smiles"]
+    ]
+    found = []
+    for k in rng.permutation(len(neutral)):
+        made = [ion for ion in ions(neutral[k], parts, part) if ion.smiles not in names]
+        if made:
+            chosen = made[rng.integers(len(made))]
+            names.add(chosen.smiles)
+            found.append({"smiles": chosen.smiles, "charge": chosen.charge})
+    found = found[:number]
+    frames = all_shapes(found, seed)
+    for frame in frames:
+        molecule = found[frame.info.pop("place")]
+        frame.info |= {"smiles": molecule["smiles"], "source": "ion"}
+    return frames
+
+
+def main() -> None:
+    """Write both parts."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--molecules", type=int, default=100, help="of each part, at most")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    RDLogger.DisableLog("rdApp.*")
+    known = json.loads(FILE.read_text(encoding="utf-8"))
+    folder = FILE.parent / "ions"
+    folder.mkdir(exist_ok=True)
+    for part in ("validation", "test"):
+        frames = ions_of(known, part, options.molecules, options.seed)
+        ase.io.write(folder / f"{part}.xyz", frames, format="extxyz")
+        print(f"{part}: {len(frames)} geometries")
+
+
+if __name__ == "__main__":
+    main()

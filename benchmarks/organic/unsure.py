@@ -115,3 +115,7 @@ def main() -> None:
     path = write(f"unsure_{options.part}", name, record)
     draw(spread, error, path.with_suffix(".png"))
     print(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from molecules import gather, scaffold
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from small import gather as gather_small
 from small import is_training
+from unsure import by_level
 
 import se3set_mlip as s3
 from se3set_mlip import Topology
@@ -166,3 +167,22 @@ def test_small_molecules_have_no_formula_that_is_held_out():
     for atoms in structures[:20]:
         stated = Topology.from_smiles(atoms.info["mapped_smiles"])
         np.testing.assert_array_equal(stated.numbers, atoms.numbers)
+
+
+def test_structures_are_divided_by_their_most_unsure_atom():
+    spread = [np.array([0.01, 0.01 * k]) for k in range(1, 11)]
+    error = [np.array([0.5 * k, 0.5 * k]) for k in range(1, 11)]
+    energy_error = [np.array([0.001 * k]) for k in range(1, 11)]
+    rows = by_level({"spread": spread, "error": error, "energy_error": energy_error})
+    assert [row["n"] for row in rows] == [5, 4, 1]
+    assert [row["energy_mae_mev_per_atom"] for row in rows] == pytest.approx([3.0, 7.5, 10.0])
+    assert rows[2]["error_of_an_atom_mev_per_angstrom"] == pytest.approx(5000.0)
+    assert rows[1]["spread_from_ev_per_angstrom"] == pytest.approx(0.055)
+
+
+def test_ions_are_of_the_part_that_was_asked_for():
+    molecule = {"smiles": "OC(=O)c1ccccc1", "charge": 0}
+    key = scaffold(Chem.MolFromSmiles(molecule["smiles"]))
+    for part in ("train", "test"):
+        assert [ion.part for ion in ions(molecule, {key: part}, part)] == [part]
+        assert ions(molecule, {key: "validation"}, part) == []

@@ -14,6 +14,8 @@ MODEL_SUFFIXES = (".safetensors", ".pt")
 """Of checkpoints, and of exported models."""
 GENERAL_MODEL = "gfn2-small"
 """The model for any organic molecule, where none is named."""
+IONS_MODEL = "gfn2-small-ions"
+"""The model that is better for charged molecules, and worse for neutral ones."""
 
 
 def shipped_model(name: str) -> Path:

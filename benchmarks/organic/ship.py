@@ -2,8 +2,9 @@
 
     python benchmarks/organic/ship.py runs/organic/small_all_4_1/best.safetensors gfn2-small
 
-Writes ``models/NAME.safetensors``, caffeine relaxed by GFN2-xTB as ``models/NAME.xyz``, and twenty
-structures of the test part with their labels as ``tests/data/organic/unseen_20.xyz``.
+Writes ``models/NAME.safetensors``, caffeine relaxed by GFN2-xTB as ``models/NAME.xyz`` (for a model
+of ions salicylate), and, if there are none, twenty structures of the test part with their labels as
+``tests/data/organic/unseen_20.xyz``.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from se3set_mlip.potential.potential import Potential
 
 ROOT = Path(__file__).parents[2]
 CAFFEINE = "Cn1cnc2c1c(=O)n(C)c(=O)n2C"
+SALICYLATE = "O=C([O-])c1ccccc1O"
 LARGEST_TEST = 30
 """Atoms of the test structures."""
 
@@ -33,9 +35,12 @@ def main() -> None:
     parser.add_argument("name")
     options = parser.parse_args()
     trained = s3.load(options.checkpoint)
+    size, *rest = options.name.split("-")[1:]
+    if rest not in ([], ["ions"]):
+        parser.error(f"{options.name}: call it METHOD-SIZE or METHOD-SIZE-ions")
     metadata = dataclasses.replace(
         trained.metadata,
-        description=f"SE3Set, density interaction, {options.name.rpartition('-')[2]}: organic "
+        description=f"SE3Set, density interaction, {size}: organic "
         "molecules of H, C, N, O, F, P, S and Cl, closed shells, charges -1, 0 and 1",
         training_data="molecules and geometries made for it, benchmarks/organic; a few among water "
         "from SPICE",
@@ -46,19 +51,22 @@ def main() -> None:
     save_checkpoint(target, Potential(trained.module, trained.config, metadata))
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
-    atoms = conformers(CAFFEINE, 1)[1][0]
-    atoms.calc = gfn2(0)
+    atoms = conformers(SALICYLATE if rest else CAFFEINE, 1)[1][0]
+    charge = atoms.info["charge"]
+    atoms.calc = gfn2(charge)
     LBFGS(atoms, logfile=None).run(fmax=0.01, steps=300)
     atoms.calc = None
-    atoms.info = {}
+    atoms.info = {"charge": charge} if charge else {}
     ase.io.write(target.with_suffix(".xyz"), atoms, format="extxyz")
 
+    target = ROOT / "tests" / "data" / "organic" / "unseen_20.xyz"
+    if target.exists():
+        return
     frames = ase.io.read(FILE.parent / "test_gfn2.xyz", ":")
     small = [frame for frame in frames if len(frame) <= LARGEST_TEST]
     chosen = np.random.default_rng(1).choice(len(small), size=20, replace=False)
-    folder = ROOT / "tests" / "data" / "organic"
-    folder.mkdir(parents=True, exist_ok=True)
-    ase.io.write(folder / "unseen_20.xyz", [small[k] for k in sorted(chosen)], format="extxyz")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    ase.io.write(target, [small[k] for k in sorted(chosen)], format="extxyz")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import click
 import torch
 
 from se3set_mlip.errors import ArtifactError, InputError
-from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model
+from se3set_mlip.shipped import GENERAL_MODEL, IONS_MODEL, find_model, is_model
 from se3set_mlip.structures import read_structure, structure_from_smiles
 from se3set_mlip.topology.molecule import Topology
 
@@ -67,7 +67,10 @@ def model_and_structure(names: tuple[str, ...]) -> tuple[Path, Path | None]:
         )
     structure = Path(EXISTING_FILE.convert(rest[0], None, None)) if rest else None
     if not named:
-        click.echo(f"with the model {GENERAL_MODEL}, for organic molecules; name another one first")
+        click.echo(
+            f"with the model {GENERAL_MODEL}, for organic molecules ({IONS_MODEL} for ions); name "
+            "another one first"
+        )
     return model, structure
 
 

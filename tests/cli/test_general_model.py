@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import se3set_mlip as s3
 from se3set_mlip.cli import main
 from se3set_mlip.errors import InputError
-from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model, shipped_structure
+from se3set_mlip.shipped import GENERAL_MODEL, IONS_MODEL, find_model, is_model, shipped_structure
 from se3set_mlip.structures import structure_from_smiles
 
 DATA = Path(__file__).parents[1] / "data" / "organic" / "unseen_20.xyz"
@@ -52,6 +52,14 @@ def test_a_file_of_ones_own_relaxes_without_a_model_named(run, tmp_path):
     output = run("relax", "caffeine.xyz", "--fmax", 0.05)
     assert "with the model gfn2-small" in output
     assert "\nconverged" in output
+
+
+def test_ions_have_a_model_and_both_models_tell_how_unsure_they_are(run):
+    ion = ("--smiles", "CC(=O)[O-]", "--duration", 0.005, "--timestep", 1)
+    output = run("md", *ion, "--committee", IONS_MODEL)
+    assert f"{IONS_MODEL} for ions" in output
+    assert "spread (eV/Å)" in output
+    assert IONS_MODEL not in run("md", IONS_MODEL, *ion)
 
 
 def test_dynamics_of_aspirin_by_smiles(run):

@@ -26,7 +26,7 @@ from se3set_mlip.export.loading import load
 from se3set_mlip.fragments.drawing import draw_fragments
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.fragment_cache import FragmentCache
-from se3set_mlip.shipped import GENERAL_MODEL, shipped_model, shipped_structure
+from se3set_mlip.shipped import general_model, shipped_model, shipped_structure
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.engines import find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
@@ -105,12 +105,13 @@ def run_demo(
     config = config or demo_dynamics()
     folder.mkdir(parents=True, exist_ok=True)
     name = MODEL if smiles is None else smiles
-    model = model or shipped_model(MODEL if smiles is None else GENERAL_MODEL)
-    potential = load(model, dtype="float64")
     if smiles is None:
         start, topology = ase.io.read(shipped_structure(MODEL)), None
+        model = model or shipped_model(MODEL)
     else:
         start, topology = structure_from_smiles(smiles)
+        model = model or shipped_model(general_model(topology.charge))
+    potential = load(model, dtype="float64")
 
     echo(f"1. relaxing {name} with {model.stem}")
     relaxed = relax(potential, start, topology=topology, trajectory=folder / "relaxation.traj")

@@ -15,7 +15,12 @@ MODEL_SUFFIXES = (".safetensors", ".pt")
 GENERAL_MODEL = "gfn2-small"
 """The model for any organic molecule, where none is named."""
 IONS_MODEL = "gfn2-small-ions"
-"""The model that is better for charged molecules, and worse for neutral ones."""
+"""The one for molecules with a charge; neutral molecules it knows less well."""
+
+
+def general_model(charge: int) -> str:
+    """Return the name of the model for an organic molecule of this total charge."""
+    return IONS_MODEL if charge else GENERAL_MODEL
 
 
 def shipped_model(name: str) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from se3set_mlip.commands.options import MODEL, Command
+from se3set_mlip.errors import ConfigError
 from se3set_mlip.export.loading import load
 from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
@@ -38,9 +39,15 @@ def load_potential(
     Raises
     ------
     ConfigError
-        If the models do not go together.
+        If the models do not go together, or one is there twice.
     ArtifactError
         If one cannot be read.
     """
+    paths = [path.resolve() for path in (model, *committee)]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"{twice.name} is in the committee twice, and agrees with itself; give another model"
+        )
     members = [load(path, device=device, dtype=dtype) for path in (model, *committee)]
     return Committee(members) if committee else members[0]

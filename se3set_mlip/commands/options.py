@@ -9,7 +9,7 @@ import click
 import torch
 
 from se3set_mlip.errors import ArtifactError, InputError
-from se3set_mlip.shipped import GENERAL_MODEL, IONS_MODEL, find_model, is_model
+from se3set_mlip.shipped import find_model, general_model, is_model
 from se3set_mlip.structures import read_structure, structure_from_smiles
 from se3set_mlip.topology.molecule import Topology
 
@@ -41,37 +41,50 @@ def model_argument(command: Command) -> Command:
 
 
 def model_and_structure_arguments(command: Command) -> Command:
-    """Add ``[MODEL] [STRUCTURE]``, see :func:`model_and_structure`, and the structure's options."""
+    """Add ``[MODEL] [STRUCTURE]``, see :func:`model_and_atoms`, and the structure's options."""
     return click.argument("names", metavar="[MODEL] [STRUCTURE]", nargs=-1)(
         _structure_qualifiers(command)
     )
 
 
-def model_and_structure(names: tuple[str, ...]) -> tuple[Path, Path | None]:
-    """Tell model and structure apart; without a model it is the general one, and a line says so.
+def model_and_atoms(
+    names: tuple[str, ...], **structure: Any
+) -> tuple[Path, ase.Atoms, Topology | None]:
+    """Return model, structure and its chemistry; without a model a general one, and a line says so.
+
+    Parameters
+    ----------
+    names
+        Model and structure, either of which may be missing.
+    structure
+        The other options of :func:`read_atoms`.
 
     Raises
     ------
     click.BadParameter
         If one of them is no file and no shipped model.
     InputError
-        For several structures.
+        For several structures, or none, or one that cannot be read.
+    TopologyError
+        If the SMILES cannot be read.
     """
     named = bool(names) and is_model(names[0])
-    first, *rest = names if named else (GENERAL_MODEL, *names)
-    model = MODEL.convert(first, None, None)
+    rest = names[1:] if named else names
+    model = MODEL.convert(names[0], None, None) if named else None
     if len(rest) > 1:
         raise InputError(
             f"{', '.join(rest)} are {len(rest)} structures; name one, and before it a model, which "
             "is a .safetensors or .pt file or the name of a shipped one"
         )
-    structure = Path(EXISTING_FILE.convert(rest[0], None, None)) if rest else None
-    if not named:
-        click.echo(
-            f"with the model {GENERAL_MODEL}, for organic molecules ({IONS_MODEL} for ions); name "
-            "another one first"
-        )
-    return model, structure
+    path = Path(EXISTING_FILE.convert(rest[0], None, None)) if rest else None
+    atoms, topology = read_atoms(path, **structure)
+    if model is None:
+        charge = atoms.info.get("charge", 0)
+        name = general_model(charge)
+        kind = "ions" if charge else "molecules"
+        click.echo(f"with the model {name}, for organic {kind}; name another one first")
+        model = MODEL.convert(name, None, None)
+    return model, atoms, topology
 
 
 def _set_threads(_context: click.Context, _parameter: click.Parameter, value: int) -> int:

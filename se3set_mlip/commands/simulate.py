@@ -12,10 +12,9 @@ from se3set_mlip.commands.committee import committee_options, load_potential
 from se3set_mlip.commands.options import (
     NEW_FILE,
     memory_option,
-    model_and_structure,
+    model_and_atoms,
     model_and_structure_arguments,
     precision_options,
-    read_atoms,
 )
 from se3set_mlip.export.loading import load
 from se3set_mlip.simulate.dynamics import ENSEMBLES, DynamicsConfig, run_dynamics
@@ -67,11 +66,10 @@ def relax_command(
 ) -> None:
     """Relax STRUCTURE (a file, or --smiles) with MODEL to the nearest minimum.
 
-    MODEL is a file or the name of a shipped model; without it, the general model for organic
-    molecules. Exits with 1 if the forces are still too large after the last step.
+    MODEL is a file or the name of a shipped model; without it, a general model for organic
+    molecules, or for ions. Exits with 1 if the forces are still too large after the last step.
     """
-    model, path = model_and_structure(names)
-    atoms, topology = read_atoms(path, **structure)
+    model, atoms, topology = model_and_atoms(names, **structure)
     potential = load(model, device=device, dtype=dtype)
     click.echo("  step    energy (eV)    largest force (eV/Å)")
 
@@ -180,8 +178,8 @@ def md_command(
 ) -> None:
     """Run molecular dynamics of STRUCTURE (a file, or --smiles) with MODEL.
 
-    MODEL is a file or the name of a shipped model; without it, the general model for organic
-    molecules.
+    MODEL is a file or the name of a shipped model; without it, a general model for organic
+    molecules, or for ions.
 
     The drift is the slope of the total energy so far; it means something in NVE only.
 
@@ -204,8 +202,7 @@ def md_command(
         warn_above=warn_above,
         stop_above=stop_above,
     )
-    model, path = model_and_structure(names)
-    atoms, topology = read_atoms(path, **structure)
+    model, atoms, topology = model_and_atoms(names, **structure)
     potential = load_potential(model, committee, device=device, dtype=dtype)
     engine_function = find_engine(engine)
     tqdm.write(

@@ -54,12 +54,27 @@ def test_a_file_of_ones_own_relaxes_without_a_model_named(run, tmp_path):
     assert "\nconverged" in output
 
 
-def test_ions_have_a_model_and_both_models_tell_how_unsure_they_are(run):
-    ion = ("--smiles", "CC(=O)[O-]", "--duration", 0.005, "--timestep", 1)
-    output = run("md", *ion, "--committee", IONS_MODEL)
-    assert f"{IONS_MODEL} for ions" in output
-    assert "spread (eV/Å)" in output
-    assert IONS_MODEL not in run("md", IONS_MODEL, *ion)
+def test_ions_have_a_model_of_their_own(run, tmp_path):
+    structure = ase.io.read(shipped_structure(IONS_MODEL))
+    ase.io.write(tmp_path / "says_its_charge.xyz", structure)
+    ase.io.write(tmp_path / "does_not.xyz", structure, columns=["symbols", "positions"], plain=True)
+    for arguments in (
+        ("says_its_charge.xyz",),
+        ("does_not.xyz", "--charge", -1),
+        ("--smiles", "CC(=O)[O-]"),
+    ):
+        output = run("relax", *arguments, "--fmax", 0.5)
+        assert f"with the model {IONS_MODEL}, for organic ions" in output
+    assert f"with the model {GENERAL_MODEL}, for organic mol" in run("relax", "--smiles", "C")
+
+
+def test_both_models_tell_how_unsure_they_are(run):
+    methanol = ("--smiles", "CO", "--duration", 0.005, "--timestep", 1)
+    assert "spread (eV/Å)" in run("md", *methanol, "--committee", IONS_MODEL)
+    assert "spread (eV/Å)" not in run("md", *methanol)
+    found = CliRunner().invoke(main, ["md", "--smiles", "C[NH3+]", "--committee", IONS_MODEL])
+    assert found.exit_code != 0
+    assert "gfn2-small-ions.safetensors is in the committee twice" in str(found.output)
 
 
 def test_dynamics_of_aspirin_by_smiles(run):

@@ -8,7 +8,7 @@ Labels are those of ANI-1x, wB97X/6-31G(d), in ``data``; structures of one formu
 Runs from scratch and tuned take the same number of steps. ``--more`` adds structures to learn from
 that ``se3set label --method wb97x/6-31g*`` has labelled; they must have no formula that is held
 out, as those of ``small.py``. ``--check`` computes a few of the labels again with PySCF. Writes
-``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels.json``.
+``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels_gridN.json``.
 """
 
 import argparse
@@ -193,7 +193,7 @@ def check(number: int, grid: int) -> None:
         "largest_force_mev": max(row["largest_force_mev"] for row in rows),
         "structures": rows,
     }
-    write_result(RESULTS / "ani1x_labels.json", result)
+    write_result(RESULTS / f"ani1x_labels_grid{grid}.json", result)
     print({name: value for name, value in result.items() if name != "structures"})
 
 

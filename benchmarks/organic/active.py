@@ -80,21 +80,32 @@ def scaffold_parts(known: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
-def candidates(known: list[dict[str, Any]], done: set[int], seed: int) -> list[dict[str, Any]]:
-    """Return the molecules to choose from, one ion of each neutral molecule that is done."""
-    rng = np.random.default_rng(seed)
-    found = [m for k, m in enumerate(known) if m["part"] == "train" and k not in done]
+def one_ion_each(
+    molecules: list[dict[str, Any]],
+    known: list[dict[str, Any]],
+    part: str,
+    rng: np.random.Generator,
+) -> list[dict[str, Any]]:
+    """Return a new ion of each neutral molecule of a part, where its scaffold is of that part."""
     parts = scaffold_parts(known)
     names = {m["smiles"] for m in known}
-    for k in sorted(done):
-        if known[k]["part"] != "train" or known[k]["charge"] or "." in known[k]["smiles"]:
+    found = []
+    for molecule in molecules:
+        if molecule["part"] != part or molecule["charge"] or "." in molecule["smiles"]:
             continue
-        made = [ion for ion in ions(known[k], parts) if ion.smiles not in names]
+        made = [ion for ion in ions(molecule, parts, part) if ion.smiles not in names]
         if made:
             chosen = made[rng.integers(len(made))]
             names.add(chosen.smiles)
             found.append(asdict(chosen))
     return found
+
+
+def candidates(known: list[dict[str, Any]], done: set[int], seed: int) -> list[dict[str, Any]]:
+    """Return the molecules to choose from, one ion of each neutral molecule that is done."""
+    rng = np.random.default_rng(seed)
+    new = [m for k, m in enumerate(known) if m["part"] == "train" and k not in done]
+    return new + one_ion_each([known[k] for k in sorted(done)], known, "train", rng)
 
 
 def shapes_of(task: tuple[dict[str, Any], int, int]) -> list[ase.Atoms]:

@@ -15,7 +15,7 @@ from typing import Any
 import ase
 import ase.io
 import numpy as np
-from active import all_shapes, ions, scaffold_parts
+from active import all_shapes, one_ion_each
 from molecules import FILE
 from rdkit import RDLogger
 
@@ -23,21 +23,13 @@ from rdkit import RDLogger
 def ions_of(known: list[dict[str, Any]], part: str, number: int, seed: int) -> list[ase.Atoms]:
     """Return two geometries of an ion of each of so many neutral molecules of a part."""
     rng = np.random.default_rng(seed)
-    parts = scaffold_parts(known)
-    names = {molecule["smiles"] for molecule in known}
     neutral = [
         molecule
         for molecule in known
         if molecule["part"] == part and not molecule["charge"] and "." not in molecule["smiles"]
     ]
-    found = []
-    for k in rng.permutation(len(neutral)):
-        made = [ion for ion in ions(neutral[k], parts, part) if ion.smiles not in names]
-        if made:
-            chosen = made[rng.integers(len(made))]
-            names.add(chosen.smiles)
-            found.append({"smiles": chosen.smiles, "charge": chosen.charge})
-    found = found[:number]
+    shuffled = [neutral[k] for k in rng.permutation(len(neutral))]
+    found = one_ion_each(shuffled, known, part, rng)[:number]
     frames = all_shapes(found, seed)
     for frame in frames:
         molecule = found[frame.info.pop("place")]

@@ -59,14 +59,14 @@ def main() -> None:
     atoms.info = {"charge": charge} if charge else {}
     ase.io.write(target.with_suffix(".xyz"), atoms, format="extxyz")
 
-    target = ROOT / "tests" / "data" / "organic" / "unseen_20.xyz"
-    if target.exists():
+    unseen = ROOT / "tests" / "data" / "organic" / "unseen_20.xyz"
+    if unseen.exists():
         return
     frames = ase.io.read(FILE.parent / "test_gfn2.xyz", ":")
     small = [frame for frame in frames if len(frame) <= LARGEST_TEST]
     chosen = np.random.default_rng(1).choice(len(small), size=20, replace=False)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    ase.io.write(target, [small[k] for k in sorted(chosen)], format="extxyz")
+    unseen.parent.mkdir(parents=True, exist_ok=True)
+    ase.io.write(unseen, [small[k] for k in sorted(chosen)], format="extxyz")
 
 
 if __name__ == "__main__":

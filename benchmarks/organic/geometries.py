@@ -1,13 +1,13 @@
-"""Geometries of one molecule: conformers in motion, modes, torsions, stretched bonds, distances.
+"""Geometries of one molecule: in motion, modes, torsions, stretched bonds, protons, distances.
 
 A force field (MMFF94, or UFF where it has no parameters) moves far and cheaply; GFN2-xTB goes on
 from there, in motion or towards its minimum, so that bonds have its lengths. A geometry in which a
 bond of the SMILES has broken or another formed is left out, but for the bonds that are stretched on
-purpose (by up to half). Å, fs, K.
+purpose (by up to half) and the protons that are led to a neighbour. Å, fs, K.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import ase
@@ -52,6 +52,7 @@ SHARES = {
     "modes": 0.1,
     "torsion": 0.1,
     "stretch": 0.1,
+    "proton": 0.1,
 }
 HBAR = constants.hbar * units.J * units.s
 """In eV and ASE's unit of time."""
@@ -59,6 +60,12 @@ DRAWS = 8
 """How often a displacement along modes may fail to be whole, as it does between two molecules."""
 POOL = 1.25
 """How many geometries are made for one that is kept."""
+HETERO = (7, 8, 16)
+"""Give and take protons."""
+PROTON_REACH, PROTON_NEAREST = 3.0, 0.95
+"""From a proton to who may take it, at most, and where its way ends, Å."""
+ON_PURPOSE = ("stretch", "proton")
+"""Kinds of geometries whose bonds may be broken."""
 
 
 ROTATABLE = Chem.MolFromSmarts("[!$(*#*)&!D1]-&!@[!$(*#*)&!D1]")
@@ -182,16 +189,18 @@ class Shapes:
                 break
         return moved
 
-    def whole(self, positions: NDArray[np.float64], *, but: tuple[int, int] | None = None) -> bool:
-        """Return whether all bonds but one are there, and no others."""
+    def whole(
+        self, positions: NDArray[np.float64], *, but: Sequence[tuple[int, int]] = ()
+    ) -> bool:
+        """Return whether all bonds are there and no others, but for some pairs of atoms."""
         ratio = np.linalg.norm(positions[:, None] - positions[None], axis=-1) / self.reach
         np.fill_diagonal(ratio, np.inf)
         if not np.isfinite(positions).all() or ratio.min() < COLLIDED:
             return False
         held = self.bonded.copy()
-        if but is not None:
-            held[but] = held[but[::-1]] = False
-            ratio[but] = ratio[but[::-1]] = np.inf
+        for pair in but:
+            held[pair] = held[pair[::-1]] = False
+            ratio[pair] = ratio[pair[::-1]] = np.inf
         return bool((ratio[held] < BROKEN).all() and (ratio[~held] > FORMED).all())
 
     def atoms(self, positions: NDArray[np.float64]) -> ase.Atoms:
@@ -314,8 +323,32 @@ class Shapes:
             length = rdMolTransforms.GetBondLength(conformer, *ends) * self.rng.uniform(*STRETCH)
             rdMolTransforms.SetBondLength(conformer, *ends, length)  # moves all that hangs on it
             positions = np.array(conformer.GetPositions())
-            if self.whole(positions, but=ends):
+            if self.whole(positions, but=[ends]):
                 yield Made(positions, "stretch")
+
+    def protons(self, starts: list[Made], number: int) -> Iterator[Made]:
+        """Yield geometries with one proton somewhere on its way to another N, O or S near by."""
+        hetero = np.isin(self.numbers, HETERO)
+        ends = self.bonds[(self.numbers[self.bonds] == 1).any(axis=1)]
+        ends = np.where(self.numbers[ends[:, :1]] == 1, ends, ends[:, ::-1])  # proton first
+        for place in self.rng.permutation(len(starts))[:number]:
+            positions = starts[place].positions.copy()
+            ways = [
+                (h, donor, taker)
+                for h, donor in ends[hetero[ends[:, 1]]].tolist()
+                for taker in np.flatnonzero(hetero).tolist()
+                if taker != donor
+                and np.linalg.norm(positions[taker] - positions[h]) < PROTON_REACH
+            ]
+            if not ways:
+                continue
+            h, donor, taker = ways[self.rng.integers(len(ways))]
+            way = positions[taker] - positions[h]
+            length = np.linalg.norm(way)
+            share = self.rng.uniform(0.05, 1.0) * (1.0 - PROTON_NEAREST / length)
+            positions[h] += share * way
+            if self.whole(positions, but=[(h, donor), (h, taker)]):
+                yield Made(positions, "proton")
 
     def pool(self, number: int) -> list[Made]:
         """Return more geometries than are wanted, of all kinds."""
@@ -332,8 +365,9 @@ class Shapes:
             self.modes(wanted["modes"]),
             self.torsions(wanted["torsion"]),
             self.stretches(wanted["stretch"]),
+            self.protons(starts, wanted["proton"]),
         )
-        return [m for m in found if m.kind == "stretch" or self.whole(m.positions)]
+        return [m for m in found if m.kind in ON_PURPOSE or self.whole(m.positions)]
 
     def diverse(self, made: list[Made], number: int) -> list[Made]:
         """Return geometries that differ most: farthest points of Coulomb-matrix eigenvalues."""

@@ -1,11 +1,15 @@
-r"""Ions of molecules that were never seen: a proton more or less, of the other parts.
+r"""Ions: a proton more or less. Of molecules that were never seen, to measure on; others to learn.
 
     python benchmarks/organic/ions.py
     se3set label runs/organic/ions/validation.xyz -o runs/organic/ions/validation_gfn2.xyz
     python benchmarks/organic/judge.py MODEL --data runs/organic/ions [--part test]
 
-The ions of ``active.py``, of validation and test molecules: one of each, as a force field leaves it
-and shaken at 600 K.
+    python benchmarks/organic/sample.py --molecules runs/organic/ions/molecules.json \
+        --output runs/organic/ions --atoms 110
+    se3set label runs/organic/ions/train.xyz -o runs/organic/train_ions_gfn2.xyz
+
+The ions of ``active.py``. Of validation and test molecules one of each, as a force field leaves it
+and shaken at 600 K; of molecules of the training a list only, for ``sample.py``.
 """
 
 import argparse
@@ -38,7 +42,7 @@ def ions_of(known: list[dict[str, Any]], part: str, number: int, seed: int) -> l
 
 
 def main() -> None:
-    """Write both parts."""
+    """Write the structures of both parts that are held out, and the list of ions to learn."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--molecules", type=int, default=100, help="of each part, at most")
     parser.add_argument("--seed", type=int, default=1)
@@ -51,6 +55,9 @@ def main() -> None:
         frames = ions_of(known, part, options.molecules, options.seed)
         ase.io.write(folder / f"{part}.xyz", frames, format="extxyz")
         print(f"{part}: {len(frames)} geometries")
+    learned = one_ion_each(known, known, "train", np.random.default_rng(options.seed))
+    (folder / "molecules.json").write_text(json.dumps(learned, indent=0) + "\n", encoding="utf-8")
+    print(f"train: {len(learned)} molecules")
 
 
 if __name__ == "__main__":

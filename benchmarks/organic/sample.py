@@ -127,7 +127,8 @@ def main() -> None:
                 tqdm.write(f"{molecules[futures[future]]['smiles']}: {reason}")
             bar.update()
             if options.minutes and time.monotonic() - began > 60.0 * options.minutes:
-                pool.shutdown(wait=False, cancel_futures=True)
+                for left_over in futures:
+                    left_over.cancel()
                 break
     join(molecules, folder, options.output)
 

@@ -221,6 +221,8 @@ class DensityNetwork(torch.nn.Module):
     """
 
     element_index: torch.Tensor
+    charge_embedding: torch.Tensor | None
+    """By powers q, q^2 of the fragment's charge and by element, (2, n_elements, mul)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -249,6 +251,10 @@ class DensityNetwork(torch.nn.Module):
             envelope=config.radial_envelope,
         )
         self.embedding = torch.nn.Parameter(torch.randn(n_elements, scalars.dim))
+        of_charge = torch.zeros(2, n_elements, scalars.dim)
+        self.register_parameter(
+            "charge_embedding", torch.nn.Parameter(of_charge) if config.fragment_charge else None
+        )
         layers = []
         read_outs = []
         for k in range(config.n_layers):
@@ -276,9 +282,15 @@ class DensityNetwork(torch.nn.Module):
         """Number of stages; each needs the atom features of the one before, of all its sources."""
         return len(self.layers)
 
-    def embed(self, numbers: torch.Tensor) -> list[torch.Tensor]:
+    def embed(self, numbers: torch.Tensor, charge: torch.Tensor) -> list[torch.Tensor]:
         """Return the initial features of atoms, ``[(n_atoms, 1, mul)]``."""
-        return [self.embedding[self.element_index[numbers]].unsqueeze(1)]
+        element = self.element_index[numbers]
+        x = self.embedding[element]
+        of_charge = self.charge_embedding  # TorchScript narrows the types of local variables only
+        if of_charge is not None:
+            q = charge.to(x.dtype).unsqueeze(1)
+            x = x + q * of_charge[0][element] + q * q * of_charge[1][element]
+        return [x.unsqueeze(1)]
 
     def geometry(self, hypergraph: Hypergraph) -> PairGeometry:
         """Return what all stages share."""
@@ -338,7 +350,7 @@ class DensityNetwork(torch.nn.Module):
     def forward(self, hypergraph: Hypergraph) -> torch.Tensor:
         """Return the energy of each atom in network units, (n_atoms,)."""
         geometry = self.geometry(hypergraph)
-        x = self.embed(hypergraph.numbers)
+        x = self.embed(hypergraph.numbers, hypergraph.charge)
         features: list[list[torch.Tensor]] = []
         for layer in self.layers:
             x = layer(x, geometry, hypergraph)

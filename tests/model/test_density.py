@@ -39,6 +39,7 @@ def hypergraph(vectors: torch.Tensor, weights: torch.Tensor) -> Hypergraph:
     pair_incidence = torch.tensor([0, 0, 1, 2, 3])
     return Hypergraph(
         numbers=torch.tensor([6, 1, 8]),
+        charge=torch.zeros(3, dtype=torch.int64),
         incidence_atom=torch.tensor([0, 0, 1, 2]),
         incidence_weight=weights,
         incidence_absence=torch.zeros(4, dtype=torch.float64),

@@ -189,9 +189,7 @@ class Shapes:
                 break
         return moved
 
-    def whole(
-        self, positions: NDArray[np.float64], *, but: Sequence[tuple[int, int]] = ()
-    ) -> bool:
+    def whole(self, positions: NDArray[np.float64], *, but: Sequence[tuple[int, int]] = ()) -> bool:
         """Return whether all bonds are there and no others, but for some pairs of atoms."""
         ratio = np.linalg.norm(positions[:, None] - positions[None], axis=-1) / self.reach
         np.fill_diagonal(ratio, np.inf)
@@ -337,8 +335,7 @@ class Shapes:
                 (h, donor, taker)
                 for h, donor in ends[hetero[ends[:, 1]]].tolist()
                 for taker in np.flatnonzero(hetero).tolist()
-                if taker != donor
-                and np.linalg.norm(positions[taker] - positions[h]) < PROTON_REACH
+                if taker != donor and np.linalg.norm(positions[taker] - positions[h]) < PROTON_REACH
             ]
             if not ways:
                 continue

@@ -1,12 +1,14 @@
 """A wider and deeper network that starts as one that is trained, and computes the same.
 
     python benchmarks/organic/grow.py gfn2-small medium -o runs/organic/grown_medium.safetensors
+    python benchmarks/organic/grow.py gfn2-small small --fragment-charge -o grown.safetensors
 
 As in T. Chen, I. Goodfellow, J. Shlens, Net2Net (arXiv 1511.05641): what the narrow network has
 learned costs less there. Old channels keep their weights, new ones start at random, and nothing
 leads from new channels to old ones, so that the energy is the same at first; the slope with
 respect to the zeros is not zero. Further layers stand before the last one and hand on what they
-get. For the density interaction.
+get. Where atoms are to know the charge of their fragment, charges have no effect at first. For the
+density interaction.
 """
 
 import argparse
@@ -29,13 +31,22 @@ KEPT = ("interaction", "lmax", "n_radial", "radial_hidden", "irreps_final", "fra
 """Settings of the network that both must share."""
 
 
-def grown(potential: Potential, size: str) -> Potential:
+def grown(potential: Potential, size: str, *, fragment_charge: bool = False) -> Potential:
     """Return a potential of another size with the same energies.
+
+    Parameters
+    ----------
+    potential
+        What is to grow.
+    size
+        As large or larger.
+    fragment_charge
+        Whether atoms are to know the charge of their fragment, if they do not yet.
 
     Raises
     ------
     ConfigError
-        If the size is not wider or deeper, or differs in more than that.
+        If the size is narrower or less deep, or differs in more than that.
     """
     old = potential.config.model
     named = named_config(
@@ -45,13 +56,17 @@ def grown(potential: Potential, size: str) -> Potential:
         average_incidences=old.average_incidences,
         average_atoms=old.average_atoms,
     )
-    new = replace(named, radial_range_angstrom=old.radial_range_angstrom)
+    new = replace(
+        named,
+        radial_range_angstrom=old.radial_range_angstrom,
+        fragment_charge=fragment_charge or old.fragment_charge,
+    )
     other = [name for name in KEPT if getattr(old, name) != getattr(new, name)]
     if old.interaction != "density" or other:
         raise ConfigError(f"{size} differs in {', '.join(other) or 'the interaction'}")
     narrow, wide = (o3.Irreps(config.irreps)[0].mul for config in (old, new))
     if wide < narrow or new.n_layers < old.n_layers:
-        raise ConfigError(f"{size} is not larger than what is to grow; choose a larger one")
+        raise ConfigError(f"{size} is smaller than what is to grow; choose a larger one")
     config = replace(potential.config, model=new)
     module = PotentialModule(config, dtype=potential.dtype)
     scale = float(potential.module.energy_scale)
@@ -65,6 +80,8 @@ def grown(potential: Potential, size: str) -> Potential:
 def grow_network(old: DensityNetwork, new: DensityNetwork, width: int) -> None:
     """Write the weights of one network into a larger one; ``width`` is that of the old one."""
     new.embedding[:, :width] = old.embedding
+    if old.charge_embedding is not None:
+        new.charge_embedding[:, :, :width] = old.charge_embedding
     added = len(new.layers) - len(old.layers)
     for k, layer in enumerate(old.layers[:-1]):
         grow_layer(layer, new.layers[k], width)
@@ -140,10 +157,14 @@ def main() -> None:
     parser.add_argument("model", help="name or file")
     parser.add_argument("size", help="such as medium")
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument(
+        "--fragment-charge", action="store_true", help="atoms know the charge of their fragment"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    found = grown(s3.load(options.model), options.size)
+    model = s3.load(options.model)
+    found = grown(model, options.size, fragment_charge=options.fragment_charge)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(options.output, found)
     n_weights = sum(weight.numel() for weight in found.module.parameters())

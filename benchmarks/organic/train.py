@@ -1,6 +1,8 @@
 r"""Train a potential of organic molecules on what ``sample.py`` and ``se3set label`` made.
 
     torchrun --nproc-per-node 2 benchmarks/organic/train.py --size small --epochs 12
+    python benchmarks/organic/grow.py gfn2-small medium --fragment-charge -o \
+        runs/organic/grown_medium.safetensors
     torchrun --nproc-per-node 2 benchmarks/organic/train.py --size medium --steps 1500 \
         --initial runs/organic/grown_medium.safetensors --learning-rate 2e-3
 
@@ -70,8 +72,9 @@ def main() -> None:
             "bond_stretch": 0.0,  # bonds are stated by mapped_smiles
         },
         "potential": {
-            "model": {"size": options.size, "elements": ELEMENTS},
+            "model": {"size": options.size, "elements": ELEMENTS, "fragment_charge": True},
             "hypergraph": {"cutoff_angstrom": CUTOFF_ANGSTROM},
+            "repulsion": "zbl",
         },
         "optimizer": {
             "batch_size": None,

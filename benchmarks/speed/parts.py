@@ -17,6 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from se3set_mlip.hypergraph.hypergraph import Hypergraph, System, moved
+from se3set_mlip.model.density import DensityNetwork
 from se3set_mlip.potential.candidate_cache import SKIN_ANGSTROM
 from se3set_mlip.potential.potential_module import PotentialModule
 
@@ -42,7 +43,7 @@ def shares_of_parts(module: PotentialModule, systems: Sequence[System]) -> dict[
     for one in built:  # each has rows of its own
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiled:
             _network(module, one)
-        for part, time_ in split_by_rows(profiled.events(), rows_of(one)).items():
+        for part, time_ in split_by_rows(profiled.events(), rows_of(module.network, one)).items():
             seen[part] = seen.get(part, 0.0) + time_
     total = sum(seen.values())
     shares = {"hypergraph": share}
@@ -50,15 +51,21 @@ def shares_of_parts(module: PotentialModule, systems: Sequence[System]) -> dict[
     return {
         "seconds": statistics.median(one.evaluation for one in times),
         "search_seconds": statistics.median(one.search for one in times),
-        "rows": rows_of(built[0]),
+        "rows": rows_of(module.network, built[0]),
         "shares": shares,
     }
 
 
-def rows_of(hypergraph: Hypergraph) -> dict[str, int]:
-    """Return how many rows there are of each kind, the most numerous first."""
+def rows_of(network: torch.nn.Module, hypergraph: Hypergraph) -> dict[str, int]:
+    """Return how many rows there are of each kind, the most numerous first.
+
+    Densities lay pairs in rows, of which some places are free.
+    """
+    pairs = hypergraph.pair_source
+    if isinstance(network, DensityNetwork):
+        pairs = network.geometry(hypergraph).source
     return {
-        "pairs": hypergraph.pair_source.shape[0],
+        "pairs": pairs.shape[0],
         "incidences": hypergraph.incidence_atom.shape[0],
         "atoms": hypergraph.numbers.shape[0],
     }

@@ -4,7 +4,8 @@ An engine that runs many systems side by side reorders, swaps and copies them be
 evaluations, so that "the same system as before" cannot be told by its place. What a system was when
 its fragments were found travels with it as a number,
 
-    key = the first 63 bits of SHA-256(numbers, pbc, charge, bonds, fragments, groups, parents),
+    key = the first 63 bits of SHA-256(numbers, pbc, charge, bonds, fragments, groups, parents,
+          charges of fragments),
 
 and by its key a system gets the same fragments back wherever it went. Bonds may stretch on the way:
 the energy stays one smooth surface, as with ``on_bond_change="keep"``, see :mod:`.bond_policy`.
@@ -183,6 +184,7 @@ def fragmentation_key(fragmentation: Fragmentation, pbc: ArrayLike) -> int:
         fragmentation.fragment_index,
         fragmentation.group_index,
         fragmentation.parents,
+        fragmentation.fragment_charges,
     ]
     content = np.concatenate([np.asarray(part, dtype="<i8").reshape(-1) for part in parts])
     return int.from_bytes(hashlib.sha256(content.tobytes()).digest()[:8], "big") >> 1

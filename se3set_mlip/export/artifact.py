@@ -29,7 +29,7 @@ from se3set_mlip.potential.files import read_model_file
 from se3set_mlip.potential.potential import Metadata
 
 FORMAT = "se3set_mlip.torchscript"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RECORD_NAME = "se3set_mlip.json"
 MOST_RECORD_BYTES = 16 * 2**20  # a short text may unpack to any length
 
@@ -160,7 +160,7 @@ def read_record(path: str | Path) -> ArtifactRecord:
     Raises
     ------
     ArtifactError
-        If the file is missing, foreign, truncated, altered, or of a newer format.
+        If the file is missing, foreign, truncated, altered, or of another format version.
     """
     return parse_record(read_bytes(path), path)
 
@@ -178,7 +178,7 @@ def parse_record(content: bytes, path: str | Path) -> ArtifactRecord:
     Raises
     ------
     ArtifactError
-        If the file is foreign, truncated, altered, or of a newer format.
+        If the file is foreign, truncated, altered, or of another format version.
     """
     if not is_archive(content):
         raise ArtifactError(
@@ -196,6 +196,11 @@ def parse_record(content: bytes, path: str | Path) -> ArtifactRecord:
         raise ArtifactError(
             f"{path} has format version {version}, this package reads up to {FORMAT_VERSION}; "
             "upgrade se3set-mlip, or export the checkpoint again with this version"
+        )
+    if version < FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format version {version}, this package reads {FORMAT_VERSION}, in which "
+            "fragments have charges; export the checkpoint again with this version of se3set-mlip"
         )
     _check_seal(content, path)
     try:

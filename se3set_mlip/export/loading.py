@@ -40,7 +40,7 @@ def load(
     Raises
     ------
     ArtifactError
-        If the file is missing, foreign, truncated, altered, of a newer format, bound to one
+        If the file is missing, foreign, truncated, altered, of another format version, bound to one
         system, or of another precision; if no model of this name is shipped.
     """
     path = find_model(path)
@@ -83,7 +83,8 @@ def load_bound(path: str | Path, *, device: torch.device | str = "cpu") -> torch
     Raises
     ------
     ArtifactError
-        If the file is missing, foreign, truncated, altered, of a newer format, or not bound.
+        If the file is missing, foreign, truncated, altered, of another format version, or not
+        bound.
     """
     content = read_bytes(path)
     record = parse_record(content, path)

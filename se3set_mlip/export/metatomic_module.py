@@ -29,6 +29,7 @@ class MetatomicPotential(nn.Module):
     fragment: torch.Tensor
     group: torch.Tensor
     parent: torch.Tensor
+    charge: torch.Tensor
     structure: torch.Tensor
     pbc: torch.Tensor
     no_cell: torch.Tensor
@@ -41,7 +42,8 @@ class MetatomicPotential(nn.Module):
         super().__init__()
         self.potential = bound.potential
         self.periodic = bool(bound.pbc.all())
-        for name in ("numbers", "fragment", "group", "parent", "structure", "pbc", "no_cell"):
+        of_system = ("numbers", "fragment", "group", "parent", "charge", "structure", "pbc")
+        for name in (*of_system, "no_cell"):
             self.register_buffer(name, getattr(bound, name))
         self.register_buffer("pairs", pairs)
         self.register_buffer("limits", limits.to(bound.no_cell.dtype))
@@ -112,6 +114,7 @@ class MetatomicPotential(nn.Module):
                 fragment=self.fragment,
                 group=self.group,
                 parent=self.parent,
+                charge=self.charge,
                 structure=self.structure,
                 cell=cell,
                 pbc=self.pbc,

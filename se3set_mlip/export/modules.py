@@ -33,6 +33,7 @@ class GenericPotential(nn.Module):
         fragment: torch.Tensor,
         group: torch.Tensor,
         parent: torch.Tensor,
+        charge: torch.Tensor,
     ) -> PotentialOutput:
         """Compute one structure; the stress only if it is periodic in all directions.
 
@@ -50,6 +51,8 @@ class GenericPotential(nn.Module):
         fragment, group, parent
             Fragment, group and spanning-tree parent of each atom, (n_atoms,) int64, see
             :class:`~se3set_mlip.hypergraph.hypergraph.System`.
+        charge
+            Total formal charge of each atom's fragment, (n_atoms,) int64.
         """
         system = System(
             numbers=numbers,
@@ -57,6 +60,7 @@ class GenericPotential(nn.Module):
             fragment=fragment,
             group=group,
             parent=parent,
+            charge=charge,
             structure=torch.zeros_like(numbers),
             cell=cell.unsqueeze(0),
             pbc=pbc.unsqueeze(0),
@@ -73,7 +77,7 @@ class BoundPotential(nn.Module):
         The module that computes energies.
     dtype
         Precision of its weights.
-    numbers, fragment, group, parent
+    numbers, fragment, group, parent, charge
         What is fixed of the system, each (n_atoms,) int64.
     particles
         Indices of the atoms among the positions passed in, (n_atoms,) int64; None: all.
@@ -85,6 +89,7 @@ class BoundPotential(nn.Module):
     fragment: torch.Tensor
     group: torch.Tensor
     parent: torch.Tensor
+    charge: torch.Tensor
     structure: torch.Tensor
     particles: torch.Tensor | None
     pbc: torch.Tensor
@@ -99,6 +104,7 @@ class BoundPotential(nn.Module):
         fragment: torch.Tensor,
         group: torch.Tensor,
         parent: torch.Tensor,
+        charge: torch.Tensor,
         particles: torch.Tensor | None,
         periodic: bool,
     ) -> None:
@@ -112,6 +118,7 @@ class BoundPotential(nn.Module):
         self.register_buffer("fragment", fragment)
         self.register_buffer("group", group)
         self.register_buffer("parent", parent)
+        self.register_buffer("charge", charge)
         self.register_buffer("structure", torch.zeros_like(numbers))
         self.register_buffer("particles", particles)
         self.register_buffer("pbc", torch.full((1, 3), periodic))
@@ -148,6 +155,7 @@ class BoundPotential(nn.Module):
             fragment=self.fragment,
             group=self.group,
             parent=self.parent,
+            charge=self.charge,
             structure=self.structure,
             cell=cell,
             pbc=self.pbc,

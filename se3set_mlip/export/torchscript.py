@@ -3,12 +3,12 @@
 Two shapes. A *generic* artefact computes any system of known elements and speaks Å and eV; a
 *bound* one computes one system and speaks OpenMM's nm and kJ/mol:
 
-=======  ==================================================================  ===================
-generic  ``forward(numbers, positions, cell, pbc, fragment, group, parent)``  energy, atomic
-                                                                              energies, forces,
-                                                                              stress
-bound    ``forward(positions)`` or ``forward(positions, boxvectors)``         energy
-=======  ==================================================================  ===================
+=======  =========================================================  ===============================
+generic  ``forward(numbers, positions, cell, pbc, fragment, group,  energy, atomic energies, forces,
+         parent, charge)``                                          stress
+bound    ``forward(positions)`` or                                  energy
+         ``forward(positions, boxvectors)``
+=======  =========================================================  ===============================
 
 A bound artefact returns the energy alone, differentiable: OpenMM's ``TorchForce`` takes its
 gradient where it wants forces.
@@ -93,6 +93,7 @@ def bind(
         fragment=torch.tensor(fragmentation.fragment_index),
         group=torch.tensor(fragmentation.group_index),
         parent=torch.tensor(fragmentation.parents),
+        charge=torch.tensor(fragmentation.fragment_charges),
         particles=None if particles is None else torch.tensor([int(i) for i in particles]),
         periodic=periodic,
     )

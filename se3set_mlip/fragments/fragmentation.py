@@ -183,6 +183,14 @@ class Fragmentation:
         """Group of each atom, (n_atoms,), int64."""
         return _index_of_parts(self.groups, self.topology.n_atoms)
 
+    @cached_property
+    def fragment_charges(self) -> NDArray[np.int64]:
+        """Total formal charge of each atom's fragment, (n_atoms,), int64, elementary charges."""
+        totals = np.zeros(len(self.fragments), dtype=np.int64)
+        np.add.at(totals, self.fragment_index, self.topology.formal_charges)
+        charges: NDArray[np.int64] = totals[self.fragment_index]
+        return charges
+
     def members(self, positions: ArrayLike) -> tuple[tuple[int, ...], ...]:
         """Return the atoms of each fragment with its overlap, by the hard rule.
 
@@ -239,7 +247,7 @@ class Fragmentation:
         lines = [title, f"{'fragment':>8}  {'formula':<12} {'charge':>6} {'size':>5}  atoms"]
         for label, atoms in enumerate(self.fragments):
             names = formula(topology.numbers[atom] for atom in atoms)
-            charge = sum(topology.formal_charges[atom] for atom in atoms)
+            charge = int(self.fragment_charges[atoms[0]])
             listed = " ".join(str(atom) for atom in atoms)
             lines.append(
                 f"{label:>8}  {names:<12} {format_charge(charge):>6} {len(atoms):>5}  {listed}"

@@ -47,6 +47,7 @@ def batch_systems(systems: Sequence[System]) -> System:
             [int(system.group.max()) + 1 for system in systems],
         ),
         parent=_shifted([system.parent for system in systems], atoms),
+        charge=torch.cat([system.charge for system in systems]),
         structure=_shifted(
             [system.structure for system in systems], [system.cell.shape[0] for system in systems]
         ),

@@ -224,6 +224,7 @@ class HypergraphBuilder(torch.nn.Module):
         weight = torch.where(candidates.own, torch.ones_like(weight), weight)
         return Hypergraph(
             numbers=system.numbers,
+            charge=system.charge,
             incidence_atom=candidates.first,
             incidence_weight=weight,
             incidence_absence=(candidates.pair_count == 0).to(weight.dtype),
@@ -286,6 +287,7 @@ class HypergraphBuilder(torch.nn.Module):
         count = size[member_fragment] - 1
         return Hypergraph(
             numbers=system.numbers,
+            charge=system.charge,
             incidence_atom=member_atom,
             incidence_weight=member_weight,
             incidence_absence=segment_absence(

@@ -35,6 +35,8 @@ class System(NamedTuple):
     """The never-cut group of the atom, (n_atoms,) int64."""
     parent: torch.Tensor
     """The atom's parent in the spanning tree of its fragment (roots: themselves), (n_atoms,)."""
+    charge: torch.Tensor
+    """Total formal charge of the atom's fragment, in elementary charges, (n_atoms,) int64."""
     structure: torch.Tensor
     """The structure of the atom, (n_atoms,) int64, ascending."""
     cell: torch.Tensor
@@ -48,6 +50,8 @@ class Hypergraph(NamedTuple):
 
     numbers: torch.Tensor
     """Atomic numbers, (n_atoms,) int64."""
+    charge: torch.Tensor
+    """Total formal charge of the atom's fragment, in elementary charges, (n_atoms,) int64."""
     incidence_atom: torch.Tensor
     """The atom v of the incidence (f, v), (n_incidences,) int64."""
     incidence_weight: torch.Tensor
@@ -72,6 +76,7 @@ def moved(system: System, positions: torch.Tensor, cell: torch.Tensor) -> System
         fragment=system.fragment,
         group=system.group,
         parent=system.parent,
+        charge=system.charge,
         structure=system.structure,
         cell=cell,
         pbc=system.pbc,

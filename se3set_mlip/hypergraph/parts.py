@@ -93,6 +93,7 @@ def arrange(hypergraph: Hypergraph, atoms: torch.Tensor) -> Arrangement:
     return Arrangement(
         hypergraph=Hypergraph(
             numbers=hypergraph.numbers,
+            charge=hypergraph.charge,
             incidence_atom=incidence_atom,
             incidence_weight=hypergraph.incidence_weight.detach()[incidences],
             incidence_absence=hypergraph.incidence_absence.detach()[incidences],
@@ -159,6 +160,7 @@ def _part(arrangement: Arrangement, start: int, stop: int, local: torch.Tensor) 
         pairs=pairs,
         hypergraph=Hypergraph(
             numbers=whole.numbers[own],
+            charge=whole.charge[own],
             incidence_atom=local[whole.incidence_atom[incidences]],
             incidence_weight=whole.incidence_weight[incidences],
             incidence_absence=whole.incidence_absence[incidences],

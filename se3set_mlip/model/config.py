@@ -32,6 +32,8 @@ class ModelConfig:
         Density only: irreps of what fragments gather, all with the same multiplicity.
     fragment_update
         Density only: whether what a fragment gathered passes a gated network of its own.
+    fragment_charge
+        Density only: whether atoms know the total formal charge of their fragment.
     irreps_final
         Irreps (even scalars) of the atom features after the last layer.
     irreps_head
@@ -68,6 +70,7 @@ class ModelConfig:
     irreps: str = "32x0e+16x1o+8x2e"
     irreps_density: str = "32x0e+32x1o+32x2e"
     fragment_update: bool = True
+    fragment_charge: bool = False
     irreps_final: str = "32x0e"
     irreps_head: str = "8x0e+4x1o+2x2e"
     irreps_hidden: str = "48x0e+24x1o+12x2e"
@@ -97,6 +100,11 @@ class ModelConfig:
         if self.interaction not in ("attention", "density"):
             raise ConfigError(
                 f"interaction = {self.interaction!r}, expected 'attention' or 'density'"
+            )
+        if self.fragment_charge and self.interaction != "density":
+            raise ConfigError(
+                f"fragment_charge = True with interaction = {self.interaction!r}: only 'density' "
+                "knows charges of fragments; leave fragment_charge out, or choose 'density'"
             )
         if self.radial_basis not in RADIAL_BASES:
             raise ConfigError(

@@ -10,6 +10,9 @@ of SE3Set (arXiv 2405.16511). One layer, for atom features x_v, fragments f and 
                maps and an element-wise map of x_v are the new x_v;
 4. read-out of an energy from the scalars of every layer.
 
+Without an update (the named sizes have none) steps 1 to 3 are linear up to A_v: pairs are then
+summed to atoms at once, with weights w(f, v), and the linear map comes after the sum.
+
 Radial weights R vanish at the radial range with three derivatives, memberships w with theirs; there
 is no softmax and no layer norm of features, so nothing divides by what may become small.
 """
@@ -26,8 +29,8 @@ from se3set_mlip.model.block import FeedForward, Unchanged, add
 from se3set_mlip.model.channel_product import ChannelProduct
 from se3set_mlip.model.config import ModelConfig
 from se3set_mlip.model.linear import EquivariantLinear
+from se3set_mlip.model.pair_sum import PAIRS_IN_ROW, PairRows, PairSum, pair_rows
 from se3set_mlip.model.radial import RadialNetwork, flat_envelope, make_radial_basis
-from se3set_mlip.model.tensor_product import EdgeCoupling, EdgeProduct
 
 
 class ElementLinear(torch.nn.Module):
@@ -39,6 +42,12 @@ class ElementLinear(torch.nn.Module):
         Irreps in layout form.
     n_elements
         How many elements.
+
+    Attributes
+    ----------
+    wide
+        Whether all elements' weights are applied to all atoms, of which each keeps its own: the
+        same values at more cost, for compilers that cannot take sizes from data.
     """
 
     def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps, n_elements: int) -> None:
@@ -46,27 +55,75 @@ class ElementLinear(torch.nn.Module):
         wide = o3.Irreps([(mul * n_elements, ir) for mul, ir in irreps_out])
         self.linear = EquivariantLinear(irreps_in, wide, bias=False)
         self.n_elements = n_elements
+        self.muls: list[int] = [mul for mul, _ in irreps_out]
+        self.wide = False
 
-    def forward(self, x: list[torch.Tensor], element: torch.Tensor) -> list[torch.Tensor]:
-        """Map ``[(n, 2l+1, mul_in)]`` with element indices (n,)."""
+    def forward(
+        self, x: list[torch.Tensor], element: torch.Tensor, counts: list[int]
+    ) -> list[torch.Tensor]:
+        """Map ``[(n, 2l+1, mul_in)]``.
+
+        Parameters
+        ----------
+        x
+            Features.
+        element
+            Indices of elements, (n,) int64, ascending.
+        counts
+            How often each element occurs.
+        """
         out: list[torch.Tensor] = []
-        for value in self.linear(x):
-            n, dim, mul = value.shape
-            parts = value.view(n, dim, self.n_elements, mul // self.n_elements)
-            index = element.view(n, 1, 1, 1).expand(n, dim, 1, parts.shape[3])
-            out.append(parts.gather(2, index).squeeze(2))
+        if self.wide:
+            for value in self.linear(x):
+                n, dim, mul = value.shape
+                parts = value.view(n, dim, self.n_elements, mul // self.n_elements)
+                index = element.view(n, 1, 1, 1).expand(n, dim, 1, parts.shape[3])
+                out.append(parts.gather(2, index).squeeze(2))
+            return out
+        for k, matrix in enumerate(self.linear.matrices()):
+            i = self.linear.input_index[k]
+            if i < 0:  # an irrep that the input lacks
+                zeros = x[0].new_zeros(x[0].shape[0], self.linear.output_dim[k], self.muls[k])
+                out.append(zeros)
+                continue
+            weights = matrix.chunk(self.n_elements, dim=1)
+            pieces: list[torch.Tensor] = []
+            for e, part in enumerate(x[i].split(counts)):
+                if counts[e] > 0:
+                    pieces.append(torch.matmul(part, weights[e]))
+            out.append(torch.cat(pieces))
         return out
 
 
-class PairGeometry(NamedTuple):
-    """What all layers share of the pairs."""
+class ElementOrder(NamedTuple):
+    """Atoms in the order of their elements."""
 
+    order: torch.Tensor
+    """The atom at each place, (n_atoms,) int64."""
+    place: torch.Tensor
+    """The place of each atom, (n_atoms,) int64."""
+    element: torch.Tensor
+    """Index of the element at each place, (n_atoms,) int64, ascending."""
+    counts: list[int]
+    """How often each element occurs."""
+
+
+class PairGeometry(NamedTuple):
+    """What all layers share of the pairs, which lie in rows, see :mod:`.pair_sum`."""
+
+    rows: PairRows
+    """Who owns the rows: incidences where fragments update what they gathered, else atoms."""
+    source: torch.Tensor
+    """Source atom of each place, (n_places,) int64."""
     basis: torch.Tensor
-    """Radial basis values, (n_pairs, n_basis)."""
-    envelope: torch.Tensor
-    """Radial envelope times the weight of the source, (n_pairs,)."""
-    matrices: list[list[torch.Tensor]]
-    """Coupling matrices of the first layer, and of those after it."""
+    """Radial basis values, (n_places, n_basis)."""
+    harmonics: torch.Tensor
+    """Spherical harmonics of the directions, times the radial envelope and weights, of the source
+    and, if atoms own, of the incidence, (n_places, (lmax + 1)^2)."""
+    membership: torch.Tensor
+    """Weights w(f, v) summed over the incidences of each atom, (n_atoms,)."""
+    atoms: ElementOrder
+    """The atoms by element."""
 
 
 class DensityLayer(torch.nn.Module):
@@ -78,8 +135,8 @@ class DensityLayer(torch.nn.Module):
         Irreps of the atom features before and after.
     irreps_density
         Irreps of the densities, all with the same multiplicity.
-    edge_coupling
-        Gives the paths of the product of x with directions.
+    irreps_sh
+        Irreps of the harmonics of directions.
     config
         Radial widths, averages, and whether fragments update what they gathered.
     """
@@ -90,13 +147,13 @@ class DensityLayer(torch.nn.Module):
         irreps_out: o3.Irreps,
         irreps_density: o3.Irreps,
         *,
-        edge_coupling: EdgeCoupling,
+        irreps_sh: o3.Irreps,
         config: ModelConfig,
     ) -> None:
         super().__init__()
         n_elements = len(config.elements)
         self.from_source = EquivariantLinear(irreps_in, irreps_in, bias=False)
-        self.product = EdgeProduct(edge_coupling, internal_weights=False)
+        self.product = PairSum(irreps_in, irreps_sh, irreps_density)
         self.radial = RadialNetwork(config.n_radial, config.radial_hidden, self.product.n_weights)
         self.gather = EquivariantLinear(self.product.irreps_out, irreps_density)
         self.update = (
@@ -114,49 +171,44 @@ class DensityLayer(torch.nn.Module):
         self.out_second = ElementLinear(irreps_density, irreps_out, n_elements)
         self.out_third = ElementLinear(self.cube.irreps_out, irreps_out, n_elements)
         self.residual = ElementLinear(irreps_in, irreps_out, n_elements)
-        self.source_scale = config.average_sources**-0.5
         self.incidence_scale = config.average_incidences**-0.5
 
     def forward(
         self,
         x: list[torch.Tensor],
-        element: torch.Tensor,
-        matrices: list[torch.Tensor],
-        basis: torch.Tensor,
-        envelope: torch.Tensor,
+        geometry: PairGeometry,
         hypergraph: Hypergraph,
     ) -> list[torch.Tensor]:
         """Return the new atom features ``[(n_atoms, 2l+1, mul)]``.
 
         ``x`` may have rows of further atoms after the first ``n_atoms``, as sources.
         """
-        n_atoms = hypergraph.numbers.shape[0]
-        n_incidences = hypergraph.incidence_atom.shape[0]
-
-        # 1. Pairs
-        source = self.from_source(x)
-        message = [part.index_select(0, hypergraph.pair_source) for part in source]
-        weights = self.radial(basis) * (envelope * self.source_scale).unsqueeze(1)
-        products = self.product(message, matrices, weights)
-
-        # 2. Incidences
-        density = self.gather(
-            [segment_sum(part, hypergraph.pair_incidence, n_incidences) for part in products]
-        )
-        if self.updates:
-            density = add(density, self.update(density))
-
-        # 3. Atoms
-        w = (hypergraph.incidence_weight * self.incidence_scale).view(-1, 1, 1)
-        total = self.by_element(
-            [segment_sum(part * w, hypergraph.incidence_atom, n_atoms) for part in density], element
-        )
+        order, place, element, counts = geometry.atoms
+        density = [part[order] for part in self._gathered(x, geometry, hypergraph)]
+        total = self.by_element(density, element, counts)
         partner = self.partner(total)
         square = self.square_linear(self.square(total, partner))
-        out = add(self.out_first(total), self.out_second(square, element))
-        out = add(out, self.out_third(self.cube(square, partner), element))
-        out = add(out, self.residual([part[:n_atoms] for part in x], element))
-        return [0.5 * part for part in out]  # four terms of unit variance
+        out = add(self.out_first(total), self.out_second(square, element, counts))
+        out = add(out, self.out_third(self.cube(square, partner), element, counts))
+        out = add(out, self.residual([part[order] for part in x], element, counts))
+        return [0.5 * part[place] for part in out]  # four terms of unit variance
+
+    def _gathered(
+        self, x: list[torch.Tensor], geometry: PairGeometry, hypergraph: Hypergraph
+    ) -> list[torch.Tensor]:
+        """Return the densities A_v of atoms ``[(n_atoms, 2l+1, mul)]``: steps 1, 2, 3 up to A_v."""
+        n_atoms = hypergraph.numbers.shape[0]
+        source = self.from_source(x)
+        message = [part.index_select(0, geometry.source) for part in source]
+        weights = self.radial(geometry.basis)
+        n_owners = hypergraph.incidence_atom.shape[0] if self.updates else n_atoms
+        density = self.product(message, geometry.harmonics, weights, geometry.rows, n_owners)
+        if not self.updates:  # the bias once for each incidence, weighted
+            return self.gather.with_bias_times(density, geometry.membership * self.incidence_scale)
+        density = self.gather(density)
+        density = add(density, self.update(density))
+        w = (hypergraph.incidence_weight * self.incidence_scale).view(-1, 1, 1)
+        return [segment_sum(part * w, hypergraph.incidence_atom, n_atoms) for part in density]
 
 
 class DensityNetwork(torch.nn.Module):
@@ -169,6 +221,8 @@ class DensityNetwork(torch.nn.Module):
     """
 
     element_index: torch.Tensor
+    charge_embedding: torch.Tensor | None
+    """By powers q, q^2 of the fragment's charge and by element, (2, n_elements, mul)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -181,9 +235,15 @@ class DensityNetwork(torch.nn.Module):
         element_index = torch.full((119,), -1, dtype=torch.int64)
         element_index[list(config.elements)] = torch.arange(n_elements)
         self.register_buffer("element_index", element_index, persistent=False)
+        self.n_elements = n_elements
 
         self.harmonics = o3.SphericalHarmonics(irreps_sh, normalize=True, normalization="component")
         self.radial_range = config.radial_range_angstrom
+        self.updates = config.fragment_update
+        self.row_length = PAIRS_IN_ROW
+        self.pair_scale = config.average_sources**-0.5
+        if not self.updates:
+            self.pair_scale *= config.average_incidences**-0.5
         self.radial_basis = make_radial_basis(
             config.radial_basis,
             config.n_radial,
@@ -191,11 +251,10 @@ class DensityNetwork(torch.nn.Module):
             envelope=config.radial_envelope,
         )
         self.embedding = torch.nn.Parameter(torch.randn(n_elements, scalars.dim))
-        couplings = [
-            EdgeCoupling(irreps_in, irreps_sh, irreps_density)
-            for irreps_in in ([scalars, irreps] if config.n_layers > 1 else [scalars])
-        ]
-        self.couplings = torch.nn.ModuleList(couplings)
+        of_charge = torch.zeros(2, n_elements, scalars.dim)
+        self.register_parameter(
+            "charge_embedding", torch.nn.Parameter(of_charge) if config.fragment_charge else None
+        )
         layers = []
         read_outs = []
         for k in range(config.n_layers):
@@ -205,7 +264,7 @@ class DensityNetwork(torch.nn.Module):
                     scalars if k == 0 else irreps,
                     irreps_out,
                     irreps_density,
-                    edge_coupling=couplings[min(k, 1)],
+                    irreps_sh=irreps_sh,
                     config=config,
                 )
             )
@@ -223,23 +282,50 @@ class DensityNetwork(torch.nn.Module):
         """Number of stages; each needs the atom features of the one before, of all its sources."""
         return len(self.layers)
 
-    def embed(self, numbers: torch.Tensor) -> list[torch.Tensor]:
+    def embed(self, numbers: torch.Tensor, charge: torch.Tensor) -> list[torch.Tensor]:
         """Return the initial features of atoms, ``[(n_atoms, 1, mul)]``."""
-        return [self.embedding[self.element_index[numbers]].unsqueeze(1)]
+        element = self.element_index[numbers]
+        x = self.embedding[element]
+        of_charge = self.charge_embedding  # TorchScript narrows the types of local variables only
+        if of_charge is not None:
+            q = charge.to(x.dtype).unsqueeze(1)
+            x = x + q * of_charge[0][element] + q * q * of_charge[1][element]
+        return [x.unsqueeze(1)]
 
     def geometry(self, hypergraph: Hypergraph) -> PairGeometry:
         """Return what all stages share."""
-        vector = hypergraph.pair_vector
+        n_atoms, n_incidences = hypergraph.numbers.shape[0], hypergraph.incidence_atom.shape[0]
+        n_pairs = hypergraph.pair_source.shape[0]
+        weight, owner, n_owners = hypergraph.pair_weight, hypergraph.pair_incidence, n_incidences
+        if not self.updates:
+            weight = weight * hypergraph.incidence_weight.index_select(0, owner)
+            owner, n_owners = hypergraph.incidence_atom.index_select(0, owner), n_atoms
+        rows = pair_rows(owner, n_owners, self.row_length)
+        # One pair more, of weight 0 and of a length at which all is finite, for free places.
+        free = hypergraph.pair_vector.new_zeros(1, 3) + self.radial_range
+        vector = torch.cat([hypergraph.pair_vector, free]).index_select(0, rows.pair)
+        weight = torch.cat([weight, weight.new_zeros(1)]).index_select(0, rows.pair)
         distance = vector.pow(2).sum(dim=1).sqrt()
-        harmonics = self.harmonics(vector)
-        matrices: list[list[torch.Tensor]] = []
-        for coupling_module in self.couplings:
-            matrices.append(coupling_module(harmonics))  # noqa: PERF401 - TorchScript
+        envelope = flat_envelope(distance / self.radial_range) * weight * self.pair_scale
+        membership = segment_sum(hypergraph.incidence_weight, hypergraph.incidence_atom, n_atoms)
         return PairGeometry(
+            rows=rows,
+            source=hypergraph.pair_source[rows.pair.clamp(max=max(n_pairs - 1, 0))],
             basis=self.radial_basis(distance),
-            envelope=flat_envelope(distance / self.radial_range) * hypergraph.pair_weight,
-            matrices=matrices,
+            harmonics=self.harmonics(vector) * envelope.unsqueeze(1),
+            membership=membership,
+            atoms=self.by_element(hypergraph.numbers),
         )
+
+    def by_element(self, numbers: torch.Tensor) -> ElementOrder:
+        """Return the order of atoms (n_atoms,) by element."""
+        element = self.element_index[numbers]
+        order = torch.argsort(element, stable=True)
+        place = torch.empty_like(order).index_copy(
+            0, order, torch.arange(order.shape[0], device=order.device)
+        )
+        counts: list[int] = torch.bincount(element, minlength=self.n_elements).tolist()
+        return ElementOrder(order, place, element[order], counts)
 
     @torch.jit.unused
     def stage(
@@ -251,9 +337,7 @@ class DensityNetwork(torch.nn.Module):
         hypergraph: Hypergraph,
     ) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
         """Run one stage alone, on a part of a system; see :class:`.stages.StagedNetwork`."""
-        element = self.element_index[hypergraph.numbers]
-        layer, matrices = self.layers[k], geometry.matrices[min(k, 1)]
-        x = layer(atoms, element, matrices, geometry.basis, geometry.envelope, hypergraph)
+        x = self.layers[k](atoms, geometry, hypergraph)
         energy = self._head(x) if k == len(self.layers) - 1 else self.read_outs[k]([x[0]])[0]
         return x, incidences, energy.view(-1) * self.energy_scale
 
@@ -266,12 +350,10 @@ class DensityNetwork(torch.nn.Module):
     def forward(self, hypergraph: Hypergraph) -> torch.Tensor:
         """Return the energy of each atom in network units, (n_atoms,)."""
         geometry = self.geometry(hypergraph)
-        element = self.element_index[hypergraph.numbers]
-        x = self.embed(hypergraph.numbers)
+        x = self.embed(hypergraph.numbers, hypergraph.charge)
         features: list[list[torch.Tensor]] = []
-        for k, layer in enumerate(self.layers):
-            matrices = geometry.matrices[min(k, 1)]
-            x = layer(x, element, matrices, geometry.basis, geometry.envelope, hypergraph)
+        for layer in self.layers:
+            x = layer(x, geometry, hypergraph)
             features.append(x)
         energy = self._head(x)
         for k, read_out in enumerate(self.read_outs):

@@ -88,17 +88,28 @@ class EquivariantLinear(torch.nn.Module):
 
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
         """Map features ``[(n, 2l+1, mul_in)]`` to ``[(n, 2l+1, mul_out)]``."""
+        out = self.without_bias(x)
+        if self.bias_index >= 0:
+            out[self.bias_index] = out[self.bias_index] + self.bias
+        return out
+
+    def with_bias_times(self, x: list[torch.Tensor], factor: torch.Tensor) -> list[torch.Tensor]:
+        """Map features as ``forward`` does, with the bias of each row times a factor (n,)."""
+        out = self.without_bias(x)
+        if self.bias_index >= 0:
+            out[self.bias_index] = out[self.bias_index] + factor.view(-1, 1, 1) * self.bias
+        return out
+
+    def without_bias(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Map features ``[(n, 2l+1, mul_in)]`` by the matrices alone."""
         out: list[torch.Tensor] = []
         blocks = self.weight.split(self.sizes)
         for k, i in enumerate(self.input_index):
             mul_out = self.output_mul[k]
             if i < 0:
-                y = x[0].new_zeros(x[0].shape[0], self.output_dim[k], mul_out)
+                out.append(x[0].new_zeros(x[0].shape[0], self.output_dim[k], mul_out))
             else:
-                y = torch.matmul(x[i], blocks[k].view(-1, mul_out))
-            if k == self.bias_index:
-                y = y + self.bias
-            out.append(y)
+                out.append(torch.matmul(x[i], blocks[k].view(-1, mul_out)))
         return out
 
 

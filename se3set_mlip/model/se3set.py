@@ -116,8 +116,12 @@ class SE3Set(torch.nn.Module):
         """Number of stages: the embedding, then one for each block."""
         return len(self.blocks) + 1
 
-    def embed(self, numbers: torch.Tensor) -> list[torch.Tensor]:
-        """Return one-hot elements, ``[(n_atoms, 1, n_elements)]``."""
+    def embed(
+        self,
+        numbers: torch.Tensor,
+        charge: torch.Tensor,  # noqa: ARG002
+    ) -> list[torch.Tensor]:
+        """Return one-hot elements, ``[(n_atoms, 1, n_elements)]``; charges have no effect."""
         element = self.element_index[numbers]
         one_hot = torch.nn.functional.one_hot(element, self.n_elements)
         return [one_hot.to(self.atom_embedding.weight.dtype).unsqueeze(1)]
@@ -178,7 +182,8 @@ class SE3Set(torch.nn.Module):
     def forward(self, hypergraph: Hypergraph) -> torch.Tensor:
         """Return the energy of each atom in network units, (n_atoms,)."""
         geometry = self.geometry(hypergraph)
-        x_stream, h_stream = self._streams(self.embed(hypergraph.numbers), geometry, hypergraph)
+        one_hot = self.embed(hypergraph.numbers, hypergraph.charge)
+        x_stream, h_stream = self._streams(one_hot, geometry, hypergraph)
         x, h = self.norm_atom(x_stream), self.norm_incidence(h_stream)
         for block in self.blocks:
             x_stream, x, h_stream, h = block(

@@ -20,13 +20,15 @@ class StagedNetwork(Protocol):
         """How many stages there are."""
         ...
 
-    def embed(self, numbers: torch.Tensor) -> list[torch.Tensor]:
+    def embed(self, numbers: torch.Tensor, charge: torch.Tensor) -> list[torch.Tensor]:
         """Return the features of atoms before the first stage, each (n_atoms, ...).
 
         Parameters
         ----------
         numbers
             Atomic numbers, (n_atoms,) int64.
+        charge
+            Total formal charge of each atom's fragment, (n_atoms,) int64.
         """
         ...
 

@@ -138,6 +138,7 @@ def make_system(
         fragment=tensor(fragmentation.fragment_index, torch.int64),
         group=tensor(fragmentation.group_index, torch.int64),
         parent=tensor(fragmentation.parents, torch.int64),
+        charge=tensor(fragmentation.fragment_charges, torch.int64),
         structure=torch.zeros(len(z), dtype=torch.int64, device=device),
         cell=tensor(lattice, dtype).unsqueeze(0),
         pbc=tensor(flags, torch.bool).unsqueeze(0),

@@ -117,7 +117,8 @@ def measure(network: StagedNetwork, part: Part, whole: Hypergraph) -> NetworkMem
         The hypergraph of which it is a part.
     """
     rows = part.n_atoms + len(part.hypergraph.incidence_atom) + len(part.hypergraph.pair_source)
-    atoms, incidences = network.embed(whole.numbers[part.atoms]), list[torch.Tensor]()
+    atoms = network.embed(whole.numbers[part.atoms], whole.charge[part.atoms])
+    incidences: list[torch.Tensor] = []
     graph = with_leaves(part.hypergraph)
     repeated = torch.arange(len(part.atoms), device=part.atoms.device) % part.n_atoms
     per_row = per_atom = per_incidence = 0.0

@@ -17,6 +17,7 @@ from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation, fragment
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import System
+from se3set_mlip.model.density import ElementLinear
 from se3set_mlip.potential.allocator import keep_freed_memory
 from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.chunked import ChunkedEvaluation, check_memory
@@ -156,6 +157,9 @@ class Potential:
                 "checkpoint (.safetensors) that it was exported from"
             )
         module = self._copied_module(self.dtype).to(self.device).eval().requires_grad_(False)
+        for part in module.network.modules():
+            if isinstance(part, ElementLinear):
+                part.wide = True  # sizes that data decide would be compiled again and again
         module.network.compile(dynamic=True)
         potential = Potential(module, self.config, self.metadata)
         potential.is_compiled = True

@@ -108,6 +108,7 @@ def published_hypergraph(
     counts = torch.bincount(pair_incidence, minlength=len(atoms))
     return Hypergraph(
         numbers=numbers,
+        charge=torch.zeros_like(numbers),
         incidence_atom=atom_index,
         incidence_weight=positions.new_ones(len(atoms)),
         incidence_absence=(counts == 0).to(positions.dtype),

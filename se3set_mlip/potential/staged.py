@@ -115,9 +115,9 @@ class StagedEvaluation:
 
     def _forward(self, n_stages: int) -> list[Features]:
         """Run stages without a graph; return the features before each of them and after."""
-        numbers = self.arrangement.hypergraph.numbers
+        whole = self.arrangement.hypergraph
         with torch.no_grad():
-            kept = [Features(self.network.embed(numbers), [])]
+            kept = [Features(self.network.embed(whole.numbers, whole.charge), [])]
             for k in range(n_stages):
                 after: Features | None = None
                 for part in self.parts:
@@ -200,6 +200,7 @@ def with_leaves(hypergraph: Hypergraph) -> Hypergraph:
     """Return a hypergraph by whose vectors and weights one can differentiate."""
     return Hypergraph(
         numbers=hypergraph.numbers,
+        charge=hypergraph.charge,
         incidence_atom=hypergraph.incidence_atom,
         incidence_weight=hypergraph.incidence_weight.detach().requires_grad_(True),
         incidence_absence=hypergraph.incidence_absence.detach().requires_grad_(True),

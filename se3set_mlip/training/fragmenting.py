@@ -92,8 +92,9 @@ def _box(atoms: Any) -> dict[str, Any]:
 
 
 def _same(first: Fragmentation, second: Fragmentation) -> bool:
-    """Return whether the network cannot tell two fragmentations apart."""
-    return first.fragments == second.fragments and first.groups == second.groups
+    """Return whether no network can tell two fragmentations apart."""
+    parts = first.fragments == second.fragments and first.groups == second.groups
+    return parts and np.array_equal(first.fragment_charges, second.fragment_charges)
 
 
 def _perceive(frame: Frame, cache: FragmentCache) -> Fragmentation | TopologyError:

@@ -1,6 +1,7 @@
 """The data of a general potential: parts that do not touch, geometries that are what they say."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -125,6 +126,24 @@ def test_a_grown_network_computes_what_the_narrow_one_does_and_can_learn_more(or
         parameter.data.add_(0.01)
     changed = wide.evaluate(organic_molecules[0]).energy
     assert abs(changed - before[0].energy) > 1e-3
+
+
+def test_a_network_learns_of_charges_of_fragments_and_keeps_what_it_knows(organic_molecules):
+    """Of the same size, and then of a larger one."""
+    old = s3.load("gfn2-small-ions", dtype="float64")
+    ion = ase.Atoms("OH", [[0.0, 0.0, 0.0], [0.97, 0.0, 0.0]], info={"charge": -1})
+    structures = [*organic_molecules, ion]
+    energies = [each.energy for each in old.evaluate(structures)]
+    found = grown(old, "small", fragment_charge=True)
+    assert found.config.model == replace(old.config.model, fragment_charge=True)
+    assert [each.energy for each in found.evaluate(structures)] == energies
+    torch.nn.init.normal_(found.module.network.charge_embedding)
+    changed = [each.energy for each in found.evaluate(structures)]
+    assert changed[:-1] == energies[:-1]
+    assert abs(changed[-1] - energies[-1]) > 1e-3
+    again = grown(found, "medium")
+    assert again.config.model.fragment_charge
+    assert [each.energy for each in again.evaluate(structures)] == pytest.approx(changed, abs=1e-9)
 
 
 @pytest.mark.parametrize(

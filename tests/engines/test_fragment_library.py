@@ -16,7 +16,7 @@ from se3set_mlip.topology.molecule import Topology
 SAME = 1e-12
 FLOAT64 = 1e-9
 FLAGS = (True, True, True)
-KEY_OF_WATER = 404363633884894637
+KEY_OF_WATER = 4315209722485259898
 
 
 def structure_of(case, positions) -> Structure:
@@ -43,7 +43,9 @@ def test_a_key_names_all_that_fragments_are_made_of(molecule):
     assert fragmentation_key(fragmentation, (True, True, False)) != key
     everything = (tuple(range(topology.n_atoms)),)
     charges = (1, *topology.formal_charges[1:])
+    apart = (1, *topology.formal_charges[1:-1], -1)
     for changed in (
+        replace(fragmentation, topology=replace(topology, formal_charges=apart)),
         replace(fragmentation, groups=everything),
         replace(fragmentation, topology=replace(topology, formal_charges=charges)),
         replace(

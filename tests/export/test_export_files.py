@@ -57,7 +57,7 @@ def test_the_record_is_one_of_torchscripts_extra_files(generic):
     extra = {artifact.RECORD_NAME: ""}
     torch.jit.load(generic, _extra_files=extra)
     values = json.loads(extra[artifact.RECORD_NAME])
-    assert (values["format"], values["format_version"]) == ("se3set_mlip.torchscript", 1)
+    assert (values["format"], values["format_version"]) == ("se3set_mlip.torchscript", 2)
 
 
 def test_content_and_not_the_name_decides(isolated, generic, tmp_path):
@@ -98,7 +98,8 @@ def with_values(**values):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (with_values(format_version=2), "format version 2, this package reads up to 1; upgrade"),
+        (with_values(format_version=3), "format version 3, this package reads up to 2; upgrade"),
+        (with_values(format_version=1), "format version 1, .* export the checkpoint again"),
         (with_values(format="other"), "foreign file: its record"),
         (with_values(format_version="one"), "foreign file: its record"),
         (with_values(knid="generic"), "cannot be understood: unknown key 'knid'"),

@@ -59,6 +59,7 @@ def test_a_generic_file_computes_the_potential(example, dtype, tmp_path):
             system.fragment,
             system.group,
             system.parent,
+            system.charge,
         )
     assert_same(found, expected, TOLERANCE[dtype])
 

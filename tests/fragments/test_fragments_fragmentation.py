@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from se3set_mlip.elements import formula
 from se3set_mlip.errors import ConfigError, InputError
 from se3set_mlip.fragments.fragmentation import (
     PRESETS,
@@ -44,6 +45,25 @@ def test_the_default_is_implicit_md22_and_a_config_may_replace_it() -> None:
     assert fragment(topology, positions).config == PRESETS["implicit_md22"]
     config = FragmentationConfig(min_atoms=4)
     assert fragment(topology, positions, config=config).config == config
+
+
+@pytest.mark.parametrize(
+    ("smiles", "expected"),
+    [
+        ("CC(=O)[O-]", {"CH3": 0, "CO2": -1}),
+        ("C[N+](=O)[O-]", {"CH3": 0, "NO2": 0}),
+        ("[NH3+]CC(=O)[O-]", {"H3N": 1, "CH2": 0, "CO2": -1}),
+    ],
+)
+def test_every_atom_knows_the_charge_of_its_fragment(smiles: str, expected: dict[str, int]) -> None:
+    topology = Topology.from_smiles(smiles)
+    fragments = fragment(topology, np.zeros((topology.n_atoms, 3)))
+    charges = {}
+    for atoms in fragments.fragments:
+        (charge,) = set(fragments.fragment_charges[list(atoms)].tolist())
+        charges[formula(topology.numbers[atom] for atom in atoms)] = charge
+    assert charges == expected
+    assert fragments.fragment_charges.dtype == np.int64
 
 
 @pytest.mark.parametrize(

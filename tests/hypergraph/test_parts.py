@@ -119,6 +119,7 @@ def test_neighbours_in_space_are_neighbours_in_order():
             fragment=none,
             group=none,
             parent=none,
+            charge=none,
             structure=none,
             cell=17.6 * torch.eye(3, dtype=torch.float64).unsqueeze(0),
             pbc=torch.full((1, 3), periodic),

@@ -72,6 +72,7 @@ def hypergraph(vectors):
     weights[:N_ATOMS] = 1.0  # own fragments
     return Hypergraph(
         numbers=torch.tensor([1, 6, 8, 1, 6, 1]),
+        charge=torch.zeros(N_ATOMS, dtype=torch.int64),
         incidence_atom=torch.arange(N_INCIDENCES) % N_ATOMS,
         incidence_weight=weights,
         incidence_absence=torch.zeros(N_INCIDENCES, dtype=torch.float64),

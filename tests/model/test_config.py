@@ -29,6 +29,7 @@ from se3set_mlip.potential.config import PotentialConfig
         ({"radial_hidden": [16, 0]}, "must be positive widths"),
         ({"average_atoms": float("nan")}, "must be positive and finite"),
         ({"radial_hidden": []}, "radial_hidden is empty"),
+        ({"interaction": "attention", "fragment_charge": True}, "only 'density' knows charges"),
         ({"n_layer": 3}, "did you mean 'n_layers'"),
         ({"n_layers": "two"}, "expected int"),
         ({"n_layers": True}, "expected int"),

@@ -39,6 +39,7 @@ def hypergraph(vectors: torch.Tensor, weights: torch.Tensor) -> Hypergraph:
     pair_incidence = torch.tensor([0, 0, 1, 2, 3])
     return Hypergraph(
         numbers=torch.tensor([6, 1, 8]),
+        charge=torch.zeros(3, dtype=torch.int64),
         incidence_atom=torch.tensor([0, 0, 1, 2]),
         incidence_weight=weights,
         incidence_absence=torch.zeros(4, dtype=torch.float64),
@@ -157,13 +158,29 @@ def test_a_product_agrees_with_e3nn():
     )
 
 
-def test_elements_have_weights_of_their_own():
-    linear = ElementLinear(o3.Irreps("3x0e+2x1o"), o3.Irreps("4x0e+5x1o"), 3).double()
+@pytest.mark.parametrize("wide", [False, True])
+def test_elements_have_weights_of_their_own(wide):
+    linear = ElementLinear(o3.Irreps("3x0e+2x1o"), o3.Irreps("4x0e+5x1o+2x2e"), 3).double()
+    linear.wide = wide
     x = [torch.ones(3, 1, 3, dtype=torch.float64), torch.ones(3, 3, 2, dtype=torch.float64)]
-    out = linear(x, torch.tensor([0, 2, 0]))
-    assert [tuple(part.shape) for part in out] == [(3, 1, 4), (3, 3, 5)]
-    torch.testing.assert_close(out[0][0], out[0][2])
-    assert (out[0][0] - out[0][1]).abs().min() > 1e-3
+    out = linear(x, torch.tensor([0, 0, 2]), [2, 0, 1])
+    assert [tuple(part.shape) for part in out] == [(3, 1, 4), (3, 3, 5), (3, 5, 2)]
+    torch.testing.assert_close(out[0][0], out[0][1])
+    assert (out[0][0] - out[0][2]).abs().min() > 1e-3
+    assert out[2].abs().max() == 0.0  # what the input lacks
+
+
+def test_elements_one_by_one_or_all_at_once_give_the_same():
+    linear = ElementLinear(o3.Irreps("3x0e+2x1o"), o3.Irreps("4x0e+5x1o"), 3).double()
+    generator = torch.Generator().manual_seed(2)
+    x = [
+        torch.randn(6, d, m, dtype=torch.float64, generator=generator) for d, m in ((1, 3), (3, 2))
+    ]
+    element = torch.tensor([0, 1, 1, 2, 2, 2])
+    found = linear(x, element, [1, 2, 3])
+    linear.wide = True
+    for a, b in zip(found, linear(x, element, [1, 2, 3]), strict=True):
+        torch.testing.assert_close(a, b, rtol=0.0, atol=1e-14)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])

@@ -51,6 +51,7 @@ def test_the_double_cell_has_twice_the_energy(make_potential, make_system, prese
             fragment=pair.fragment,
             group=pair.group,
             parent=pair.parent,
+            charge=pair.charge,
             structure=torch.zeros(2 * n, dtype=torch.int64),
             cell=doubled,
             pbc=one.pbc,

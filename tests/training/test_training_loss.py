@@ -32,7 +32,9 @@ def example(*, has_forces=(True, True, True), has_energy=(True, True), weight=(1
         forces=torch.tensor([[0.3, 0.0, 0.4], [0.0, 0.0, 0.0], [0.0, 1.2, 0.5]], dtype=F64),
         stress=stress,
     )
-    system = System(*([torch.zeros(0)] * 8))._replace(structure=torch.tensor([0, 0, 1]))
+    system = System(*([torch.zeros(0)] * len(System._fields)))._replace(
+        structure=torch.tensor([0, 0, 1])
+    )
     return output, Batch(("a", "b"), system, labels, torch.tensor([2.0, 1.0], dtype=F64))
 
 

@@ -59,6 +59,7 @@ def grown(potential: Potential, size: str, *, fragment_charge: bool = False) -> 
     new = replace(
         named,
         radial_range_angstrom=old.radial_range_angstrom,
+        pair_range_angstrom=old.pair_range_angstrom,
         fragment_charge=fragment_charge or old.fragment_charge,
     )
     other = [name for name in KEPT if getattr(old, name) != getattr(new, name)]

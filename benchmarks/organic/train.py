@@ -27,8 +27,10 @@ STAGE_TWO_ENERGY_WEIGHT = 300.0
 ELEMENTS = [1, 6, 7, 8, 9, 15, 16, 17]
 BATCH_PAIRS = 4000
 """Pairs of a batch: about eight molecules of thirty atoms."""
-CUTOFF_ANGSTROM = 5.5
-"""Where memberships end: beyond, molecules do not know of each other."""
+SWITCH_ON_ANGSTROM, CUTOFF_ANGSTROM = 2.5, 5.5
+"""Where memberships begin to fade, and end: beyond, molecules do not know of each other."""
+PAIR_RANGE_ANGSTROM = 6.5
+"""Where the envelope of pairs ends; at 4.2 Å, between molecules, more than half of it is left."""
 
 
 def labelled(folder: Path, part: str) -> list[str]:
@@ -72,8 +74,16 @@ def main() -> None:
             "bond_stretch": 0.0,  # bonds are stated by mapped_smiles
         },
         "potential": {
-            "model": {"size": options.size, "elements": ELEMENTS, "fragment_charge": True},
-            "hypergraph": {"cutoff_angstrom": CUTOFF_ANGSTROM},
+            "model": {
+                "size": options.size,
+                "elements": ELEMENTS,
+                "fragment_charge": True,
+                "pair_range_angstrom": PAIR_RANGE_ANGSTROM,
+            },
+            "hypergraph": {
+                "switch_on_angstrom": SWITCH_ON_ANGSTROM,
+                "cutoff_angstrom": CUTOFF_ANGSTROM,
+            },
             "repulsion": "zbl",
         },
         "optimizer": {

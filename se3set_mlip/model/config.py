@@ -52,6 +52,8 @@ class ModelConfig:
         Number of radial basis functions.
     radial_range_angstrom
         Length scale of the radial basis; an envelope vanishes there.
+    pair_range_angstrom
+        Density only: where the envelope of pairs ends; None: at ``radial_range_angstrom``.
     radial_hidden
         Hidden widths of the radial networks.
     norm
@@ -81,6 +83,7 @@ class ModelConfig:
     radial_envelope: str = "none"
     n_radial: int = 24
     radial_range_angstrom: float = 9.0
+    pair_range_angstrom: float | None = None
     radial_hidden: tuple[int, ...] = (32, 32)
     norm: str = "joint"
     average_sources: float = 4.0
@@ -155,6 +158,12 @@ class ModelConfig:
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be positive and finite")
+        pairs = self.pair_range_angstrom
+        if pairs is not None and not (0 < pairs < math.inf and self.interaction == "density"):
+            raise ConfigError(
+                f"pair_range_angstrom = {pairs} must be positive and finite, and goes with "
+                "interaction = 'density' only; leave it out where pairs end with the radial basis"
+            )
         if not 0 <= self.lmax <= LARGEST_LMAX:
             raise ConfigError(
                 f"lmax = {self.lmax} must not be negative, nor above {LARGEST_LMAX} (what e3nn has)"

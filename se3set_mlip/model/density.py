@@ -13,8 +13,8 @@ of SE3Set (arXiv 2405.16511). One layer, for atom features x_v, fragments f and 
 Without an update (the named sizes have none) steps 1 to 3 are linear up to A_v: pairs are then
 summed to atoms at once, with weights w(f, v), and the linear map comes after the sum.
 
-Radial weights R vanish at the radial range with three derivatives, memberships w with theirs; there
-is no softmax and no layer norm of features, so nothing divides by what may become small.
+Radial weights R vanish at the range of pairs with three derivatives, memberships w with theirs;
+there is no softmax and no layer norm of features, so nothing divides by what may become small.
 """
 
 from typing import NamedTuple
@@ -238,7 +238,8 @@ class DensityNetwork(torch.nn.Module):
         self.n_elements = n_elements
 
         self.harmonics = o3.SphericalHarmonics(irreps_sh, normalize=True, normalization="component")
-        self.radial_range = config.radial_range_angstrom
+        pair_range = config.pair_range_angstrom
+        self.pair_range = config.radial_range_angstrom if pair_range is None else pair_range
         self.updates = config.fragment_update
         self.row_length = PAIRS_IN_ROW
         self.pair_scale = config.average_sources**-0.5
@@ -302,11 +303,11 @@ class DensityNetwork(torch.nn.Module):
             owner, n_owners = hypergraph.incidence_atom.index_select(0, owner), n_atoms
         rows = pair_rows(owner, n_owners, self.row_length)
         # One pair more, of weight 0 and of a length at which all is finite, for free places.
-        free = hypergraph.pair_vector.new_zeros(1, 3) + self.radial_range
+        free = hypergraph.pair_vector.new_zeros(1, 3) + self.pair_range
         vector = torch.cat([hypergraph.pair_vector, free]).index_select(0, rows.pair)
         weight = torch.cat([weight, weight.new_zeros(1)]).index_select(0, rows.pair)
         distance = vector.pow(2).sum(dim=1).sqrt()
-        envelope = flat_envelope(distance / self.radial_range) * weight * self.pair_scale
+        envelope = flat_envelope(distance / self.pair_range) * weight * self.pair_scale
         membership = segment_sum(hypergraph.incidence_weight, hypergraph.incidence_atom, n_atoms)
         return PairGeometry(
             rows=rows,

@@ -30,6 +30,8 @@ from se3set_mlip.potential.config import PotentialConfig
         ({"average_atoms": float("nan")}, "must be positive and finite"),
         ({"radial_hidden": []}, "radial_hidden is empty"),
         ({"interaction": "attention", "fragment_charge": True}, "only 'density' knows charges"),
+        ({"pair_range_angstrom": 0.0}, "pair_range_angstrom = 0.0 must be positive"),
+        ({"interaction": "attention", "pair_range_angstrom": 6.0}, "goes with interaction"),
         ({"n_layer": 3}, "did you mean 'n_layers'"),
         ({"n_layers": "two"}, "expected int"),
         ({"n_layers": True}, "expected int"),

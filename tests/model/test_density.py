@@ -209,8 +209,11 @@ def test_an_incidence_of_weight_zero_is_not_there(inputs):
     assert (model(hypergraph(moved, weights)) - energies).abs().max() > 1e-6
 
 
-def test_nothing_is_felt_beyond_the_radial_range(inputs):
-    model = network()
+@pytest.mark.parametrize(
+    "changes", [{}, {"radial_range_angstrom": 3.0, "pair_range_angstrom": 4.0}]
+)
+def test_nothing_is_felt_beyond_the_range_of_pairs(inputs, changes):
+    model = network(**changes)
     vectors, weights = inputs
     far = vectors.clone()
     far[4] = torch.tensor([4.0, 0.1, 0.0])

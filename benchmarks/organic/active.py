@@ -14,10 +14,7 @@ random; ``results/active_ROUND.json``. Query by committee: H. S. Seung et al. 19
 
 import argparse
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from typing import Any
 
 import ase
@@ -25,13 +22,13 @@ import numpy as np
 from geometries import Made, Shapes
 from molecules import FILE, HELD_OUT, Molecule, drawn_part, scaffold, usable
 from numpy.typing import NDArray
+from pool import processes
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
 from subjects import RESULTS, gfn2, write_result
 from tqdm import tqdm
 
 import se3set_mlip as s3
-from se3set_mlip.labelling.workers import one_thread_each
 
 SHAKEN_K = 600.0
 PROTON_MOVES = {
@@ -139,10 +136,7 @@ def shaken(shapes: Shapes) -> list[Made]:
 def all_shapes(molecules: list[dict[str, Any]], seed: int) -> list[ase.Atoms]:
     """Return geometries of all molecules, over all cores."""
     tasks = [(molecule, place, seed) for place, molecule in enumerate(molecules)]
-    with (
-        one_thread_each(),
-        ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool,
-    ):
+    with processes() as pool:
         found = tqdm(pool.map(shapes_of, tasks, chunksize=8), total=len(tasks), unit="molecule")
         return [atoms for frames in found for atoms in frames]
 

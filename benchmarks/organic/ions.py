@@ -9,19 +9,22 @@ r"""Ions: a proton more or less. Of molecules that were never seen, to measure o
     se3set label runs/organic/ions/train.xyz -o runs/organic/train_ions_gfn2.xyz
 
 The ions of ``active.py``. Of validation and test molecules one of each, as a force field leaves it
-and shaken at 600 K; of molecules of the training a list only, for ``sample.py``.
+and shaken at 600 K; of molecules of the training a list only, for ``sample.py``, and another one of
+amino acids as a protein ends (``termini.json``, sampled likewise with ``--atoms 500``).
 """
 
 import argparse
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import ase
 import ase.io
 import numpy as np
-from active import all_shapes, one_ion_each
-from molecules import FILE
-from rdkit import RDLogger
+from active import all_shapes, one_ion_each, scaffold_parts
+from molecules import FILE, HELD_OUT, Molecule, drawn_part, scaffold, termini
+from rdkit import Chem, RDLogger
 
 
 def ions_of(known: list[dict[str, Any]], part: str, number: int, seed: int) -> list[ase.Atoms]:
@@ -41,6 +44,24 @@ def ions_of(known: list[dict[str, Any]], part: str, number: int, seed: int) -> l
     return frames
 
 
+def learned_termini(known: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the charged ends of proteins whose scaffolds are none of the other parts."""
+    parts = scaffold_parts(known)
+    for smiles, source in termini():
+        mol = Chem.MolFromSmiles(smiles)
+        key = scaffold(mol)
+        if parts.get(key, drawn_part(key.encode(), HELD_OUT)) == "train":
+            yield asdict(
+                Molecule(
+                    smiles=Chem.MolToSmiles(mol),
+                    charge=Chem.GetFormalCharge(mol),
+                    source=source,
+                    part="train",
+                    heavy_atoms=mol.GetNumHeavyAtoms(),
+                )
+            )
+
+
 def main() -> None:
     """Write the structures of both parts that are held out, and the list of ions to learn."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -55,9 +76,14 @@ def main() -> None:
         frames = ions_of(known, part, options.molecules, options.seed)
         ase.io.write(folder / f"{part}.xyz", frames, format="extxyz")
         print(f"{part}: {len(frames)} geometries")
-    learned = one_ion_each(known, known, "train", np.random.default_rng(options.seed))
-    (folder / "molecules.json").write_text(json.dumps(learned, indent=0) + "\n", encoding="utf-8")
-    print(f"train: {len(learned)} molecules")
+    learned = {
+        "molecules": one_ion_each(known, known, "train", np.random.default_rng(options.seed)),
+        "termini": list(learned_termini(known)),
+    }
+    for name, molecules in learned.items():
+        text = json.dumps(molecules, indent=0) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        print(f"train: {len(molecules)} {name}")
 
 
 if __name__ == "__main__":

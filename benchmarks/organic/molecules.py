@@ -127,6 +127,17 @@ def peptides() -> Iterator[tuple[str, str]]:
         yield f"CC(=O){first}{second}NC", "dipeptide"
 
 
+def termini() -> Iterator[tuple[str, str]]:
+    """Yield amino acids as a protein ends: an ammonium and a methylamide, an acetyl and an acid."""
+    for chain in SIDE_CHAINS.values():
+        yield f"[NH3+][C@@H]({chain})C(=O)NC", "terminus"
+        yield f"CC(=O)N[C@@H]({chain})C(=O)[O-]", "terminus"
+    yield "[NH3+]CC(=O)NC", "terminus"
+    yield "CC(=O)NCC(=O)[O-]", "terminus"
+    yield "CNC(=O)[C@@H]1CCC[NH2+]1", "terminus"
+    yield "CC(=O)N1CCC[C@H]1C(=O)[O-]", "terminus"
+
+
 def nucleosides() -> Iterator[tuple[str, str]]:
     """Yield bases, nucleosides, sugars and phosphates."""
     for base, bound in BASES.values():

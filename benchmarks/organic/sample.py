@@ -9,12 +9,10 @@ many cores there are. Interrupt it at will: molecules that are finished are skip
 
 import argparse
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,8 @@ import ase.io
 import numpy as np
 from geometries import Shapes
 from molecules import FILE
+from pool import processes
 from tqdm import tqdm
-
-from se3set_mlip.labelling.workers import one_thread_each
 
 FEWEST, MOST = 6, 30
 """Geometries of a molecule."""
@@ -98,7 +95,7 @@ def main() -> None:
     parser.add_argument("--molecules", type=Path, default=FILE)
     parser.add_argument("--atoms", type=int, default=400, help="of all geometries of a molecule")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--processes", type=int, help="default: one for each core")
     parser.add_argument("--minutes", type=float, help="stop after so long; the next start goes on")
     parser.add_argument("--output", type=Path, default=FILE.parent)
     options = parser.parse_args()
@@ -112,10 +109,8 @@ def main() -> None:
     order = np.random.default_rng(options.seed).permutation(len(molecules)).tolist()
     left = [index for index in order if index not in finished]
     began = time.monotonic()
-    context = get_context("spawn")
     with (
-        one_thread_each(),
-        ProcessPoolExecutor(options.processes, mp_context=context) as pool,
+        processes(options.processes) as pool,
         tqdm(total=len(molecules), initial=len(finished), unit="molecule") as bar,
     ):
         futures = {

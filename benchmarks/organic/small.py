@@ -13,23 +13,19 @@ holds out, nor a scaffold of the validation or test molecules of ``molecules.py`
 import argparse
 import io
 import json
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import ase
 import ase.io
 import numpy as np
 from geometries import Shapes, mapped_smiles
 from molecules import FILE, scaffold
+from pool import processes
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDetermineBonds
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from tqdm import tqdm
 from tune import frames, part_of_formula
-
-from se3set_mlip.labelling.workers import one_thread_each
 
 KELVIN = (300.0, 3000.0)
 MOVED_ANGSTROM = (0.0, 0.06)
@@ -180,9 +176,7 @@ def main() -> None:
     RDLogger.DisableLog("rdApp.*")
     molecules, structures = gather(options.molecules, options.seed, held_scaffolds())
     tasks = [(s, place, options.each, options.seed) for place, s in enumerate(molecules)]
-    cores = len(os.sched_getaffinity(0))
-    context = get_context("spawn")
-    with one_thread_each(), ProcessPoolExecutor(cores, mp_context=context) as pool:
+    with processes() as pool:
         bar = tqdm(pool.map(displaced, tasks, chunksize=4), total=len(tasks), unit="molecule")
         found = [atoms for made in bar for atoms in made]
     n_modes = len(found)

@@ -13,9 +13,11 @@ from rdkit import Chem, RDLogger
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
 
 from active import ions
-from geometries import STRETCH, Shapes
+from geometries import ON_PURPOSE, PROTON_REACH, STRETCH, Made, Shapes
 from grow import grown
+from ions import learned_termini
 from molecules import gather, scaffold
+from pack import ANGSTROM, packed, unpacked
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from small import gather as gather_small
 from small import is_training
@@ -67,7 +69,7 @@ def test_geometries_have_the_bonds_of_their_smiles(smiles):
     stated = Topology.from_smiles(shapes.mapped_smiles)
     np.testing.assert_array_equal(stated.numbers, shapes.numbers)
     for m in made:
-        if m.kind != "stretch":
+        if m.kind not in ON_PURPOSE:
             found = Topology.from_coordinates(shapes.numbers, m.positions, charge=0)
             assert sorted(map(tuple, found.bonds)) == sorted(map(tuple, stated.bonds))
     chosen = shapes.diverse(made, 5)
@@ -85,6 +87,49 @@ def test_a_stretch_moves_one_side_of_one_bond():
     assert ratios.max() > 1.3
     assert ratios.max() < STRETCH[1] + 0.2
     assert (np.sort(ratios, axis=1)[:, -2] < 1.2).all()
+
+
+def test_a_proton_goes_towards_a_neighbour_and_nothing_else_moves():
+    shapes = Shapes("O=C(O)c1ccccc1O", np.random.default_rng(1))
+    start = next(p for p in shapes.conformers if list(shapes.protons([Made(p, "")], 1)))
+    for made in (m for _ in range(20) for m in shapes.protons([Made(start, "")], 1)):
+        assert made.kind == "proton"
+        moved = np.flatnonzero(np.linalg.norm(made.positions - start, axis=1) > 0.0)
+        assert shapes.numbers[moved].tolist() == [1]
+        (donor,) = np.flatnonzero(shapes.bonded[moved[0]])
+        takers = np.flatnonzero(np.isin(shapes.numbers, (7, 8, 16)))
+        takers = takers[takers != donor]
+        before, after = (
+            np.linalg.norm(p[takers] - p[moved[0]], axis=1) for p in (start, made.positions)
+        )
+        assert (after < before).any()
+        assert before[(before - after).argmax()] < PROTON_REACH
+
+
+def test_charged_ends_of_proteins_are_of_the_training():
+    known = [{"smiles": "CC(=O)N[C@@H](C)C(=O)[O-]", "part": "test"}]
+    found = list(learned_termini(known))
+    assert {molecule["charge"] for molecule in found} == {-1, 1}
+    assert {molecule["part"] for molecule in found} == {"train"}
+    names = {Chem.CanonSmiles(molecule["smiles"]) for molecule in found}
+    assert Chem.CanonSmiles("CC(=O)N[C@@H](Cc1ccccc1)C(=O)[O-]") in names
+    assert Chem.CanonSmiles(known[0]["smiles"]) not in names
+
+
+def test_what_is_packed_is_there_again(tmp_path, organic_molecules):
+    files = ["a_gfn2.xyz", "ions/b_gfn2.xyz", "a_gfn2.xyz"]
+    np.savez_compressed(tmp_path / "packed.npz", **packed(organic_molecules, files))
+    with np.load(tmp_path / "packed.npz") as data:
+        found = unpacked(data)
+    first, third = found["a_gfn2.xyz"]
+    (second,) = found["ions/b_gfn2.xyz"]
+    for before, after in zip(organic_molecules, (first, second, third), strict=True):
+        np.testing.assert_array_equal(before.numbers, after.numbers)
+        np.testing.assert_allclose(after.positions, before.positions, atol=0.51 * ANGSTROM)
+        forces = before.arrays["REF_forces"]
+        np.testing.assert_allclose(after.arrays["REF_forces"], forces, rtol=1e-3, atol=1e-6)
+        for key in ("REF_energy", "charge", "mapped_smiles", "smiles", "kind", "source"):
+            assert after.info[key] == before.info[key]
 
 
 def test_modes_have_the_energy_of_their_temperature():

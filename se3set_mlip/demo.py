@@ -26,7 +26,7 @@ from se3set_mlip.export.loading import load
 from se3set_mlip.fragments.drawing import draw_fragments
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.fragment_cache import FragmentCache
-from se3set_mlip.shipped import general_model, shipped_model, shipped_structure
+from se3set_mlip.shipped import GENERAL_MODEL, shipped_model, shipped_structure
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.engines import find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
@@ -110,7 +110,7 @@ def run_demo(
         model = model or shipped_model(MODEL)
     else:
         start, topology = structure_from_smiles(smiles)
-        model = model or shipped_model(general_model(topology.charge))
+        model = model or shipped_model(GENERAL_MODEL)
     potential = load(model, dtype="float64")
 
     echo(f"1. relaxing {name} with {model.stem}")

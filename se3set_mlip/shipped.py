@@ -14,13 +14,6 @@ MODEL_SUFFIXES = (".safetensors", ".pt")
 """Of checkpoints, and of exported models."""
 GENERAL_MODEL = "gfn2-small"
 """The model for any organic molecule, where none is named."""
-IONS_MODEL = "gfn2-small-ions"
-"""The one for molecules with a charge; neutral molecules it knows less well."""
-
-
-def general_model(charge: int) -> str:
-    """Return the name of the model for an organic molecule of this total charge."""
-    return IONS_MODEL if charge else GENERAL_MODEL
 
 
 def shipped_model(name: str) -> Path:

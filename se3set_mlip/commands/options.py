@@ -9,7 +9,7 @@ import click
 import torch
 
 from se3set_mlip.errors import ArtifactError, InputError
-from se3set_mlip.shipped import find_model, general_model, is_model
+from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model
 from se3set_mlip.structures import read_structure, structure_from_smiles
 from se3set_mlip.topology.molecule import Topology
 
@@ -79,11 +79,8 @@ def model_and_atoms(
     path = Path(EXISTING_FILE.convert(rest[0], None, None)) if rest else None
     atoms, topology = read_atoms(path, **structure)
     if model is None:
-        charge = atoms.info.get("charge", 0)
-        name = general_model(charge)
-        kind = "ions" if charge else "molecules"
-        click.echo(f"with the model {name}, for organic {kind}; name another one first")
-        model = MODEL.convert(name, None, None)
+        click.echo(f"with the model {GENERAL_MODEL}, for organic molecules; name another one first")
+        model = MODEL.convert(GENERAL_MODEL, None, None)
     return model, atoms, topology
 
 

@@ -17,7 +17,7 @@ from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation, fragment
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import System
-from se3set_mlip.model.density import ElementLinear
+from se3set_mlip.model.element_linear import ElementLinear
 from se3set_mlip.potential.allocator import keep_freed_memory
 from se3set_mlip.potential.candidate_cache import CandidateCache
 from se3set_mlip.potential.chunked import ChunkedEvaluation, check_memory

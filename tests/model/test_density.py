@@ -12,7 +12,8 @@ from se3set_mlip.errors import ConfigError
 from se3set_mlip.hypergraph.hypergraph import Hypergraph
 from se3set_mlip.model.channel_product import ChannelProduct
 from se3set_mlip.model.config import ModelConfig
-from se3set_mlip.model.density import DensityNetwork, ElementLinear
+from se3set_mlip.model.density import DensityNetwork
+from se3set_mlip.model.element_linear import ElementLinear, element_order
 from se3set_mlip.model.tensor_product import coupling, product_paths
 
 CONFIG = ModelConfig(
@@ -168,6 +169,14 @@ def test_elements_have_weights_of_their_own(wide):
     torch.testing.assert_close(out[0][0], out[0][1])
     assert (out[0][0] - out[0][2]).abs().min() > 1e-3
     assert out[2].abs().max() == 0.0  # what the input lacks
+
+
+def test_atoms_in_the_order_of_their_elements():
+    found = element_order(torch.tensor([2, 0, 2, 0]), 4)
+    assert found.order.tolist() == [1, 3, 0, 2]
+    assert found.element.tolist() == [0, 0, 2, 2]
+    assert found.counts == [2, 0, 2, 0]
+    assert found.order[found.place].tolist() == [0, 1, 2, 3]
 
 
 def test_elements_one_by_one_or_all_at_once_give_the_same():

@@ -23,11 +23,11 @@ import numpy as np
 from molecules import drawn_part
 from subjects import HERE, RESULTS, weights_of, write, write_result
 from tqdm import tqdm
-from train import CUTOFF_ANGSTROM, ELEMENTS, RECIPE, merged
+from train import RECIPE, merged
 
 import se3set_mlip as s3
+from se3set_mlip.configuration import config_to_dict
 from se3set_mlip.labelling.methods import DFT
-from se3set_mlip.model.sizes import SIZES, named_config
 from se3set_mlip.training import train, training_config_from_dict
 from se3set_mlip.units import EV_PER_HARTREE
 
@@ -96,10 +96,7 @@ def run(
             "skip_unperceived": True,
             "bond_stretch": 0.0,
         },
-        "potential": {
-            "model": {"size": size_of(model), "elements": ELEMENTS},
-            "hypergraph": {"cutoff_angstrom": CUTOFF_ANGSTROM},
-        },
+        "potential": config_to_dict(s3.load(model).config),
         "loss": {"stage_two": {"energy_weight": 300.0}},
         "optimizer": {
             "batch_size": 8,
@@ -129,17 +126,6 @@ def run(
         "energy_mae_per_atom": found["energy_mae_mev_per_atom"],
         "n_test": found["n_structures"],
     }
-
-
-def size_of(model: Path) -> str:
-    """Return the name of the size of a model."""
-    settings = s3.load(model).config.model
-    return next(
-        size
-        for size in SIZES
-        if (named := named_config(size, elements=settings.elements)).irreps == settings.irreps
-        and named.n_layers == settings.n_layers
-    )
 
 
 def check_formulas(path: Path) -> None:

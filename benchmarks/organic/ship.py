@@ -2,8 +2,8 @@
 
     python benchmarks/organic/ship.py runs/organic/small_all_4_1/best.safetensors gfn2-small
 
-Writes ``models/NAME.safetensors``, caffeine relaxed by GFN2-xTB as ``models/NAME.xyz`` (for a model
-of ions salicylate), and, if there are none, twenty structures of the test part with their labels as
+Writes ``models/NAME.safetensors``, caffeine relaxed by GFN2-xTB as ``models/NAME.xyz``, and, if
+there are none, twenty structures of the test part with their labels as
 ``tests/data/organic/unseen_20.xyz``.
 """
 
@@ -23,7 +23,6 @@ from se3set_mlip.potential.potential import Potential
 
 ROOT = Path(__file__).parents[2]
 CAFFEINE = "Cn1cnc2c1c(=O)n(C)c(=O)n2C"
-SALICYLATE = "O=C([O-])c1ccccc1O"
 LARGEST_TEST = 30
 """Atoms of the test structures."""
 
@@ -35,9 +34,9 @@ def main() -> None:
     parser.add_argument("name")
     options = parser.parse_args()
     trained = s3.load(options.checkpoint)
-    size, *rest = options.name.split("-")[1:]
-    if rest not in ([], ["ions"]):
-        parser.error(f"{options.name}: call it METHOD-SIZE or METHOD-SIZE-ions")
+    _method, separator, size = options.name.partition("-")
+    if not separator:
+        parser.error(f"{options.name}: call it METHOD-SIZE")
     metadata = dataclasses.replace(
         trained.metadata,
         description=f"SE3Set, density interaction, {size}: organic "
@@ -51,12 +50,11 @@ def main() -> None:
     save_checkpoint(target, Potential(trained.module, trained.config, metadata))
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
-    atoms = conformers(SALICYLATE if rest else CAFFEINE, 1)[1][0]
-    charge = atoms.info["charge"]
-    atoms.calc = gfn2(charge)
+    atoms = conformers(CAFFEINE, 1)[1][0]
+    atoms.calc = gfn2(0)
     LBFGS(atoms, logfile=None).run(fmax=0.01, steps=300)
     atoms.calc = None
-    atoms.info = {"charge": charge} if charge else {}
+    atoms.info = {}
     ase.io.write(target.with_suffix(".xyz"), atoms, format="extxyz")
 
     unseen = ROOT / "tests" / "data" / "organic" / "unseen_20.xyz"

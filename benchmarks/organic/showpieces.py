@@ -1,6 +1,6 @@
 """A small protein in vacuum, and a peptide in a drop of water: does a general potential hold them.
 
-    python benchmarks/organic/showpieces.py MODEL [--picoseconds 2] [--only villin]
+    python benchmarks/organic/showpieces.py MODEL [--picoseconds 2] [--only "villin, charged end"]
 
 Each is relaxed for some steps and then moves at 300 K (Langevin, 2 fs, hydrogens of 4 u). Watched:
 the backbone's deviation from the start, the radius of gyration, bonds. Writes
@@ -10,6 +10,7 @@ the backbone's deviation from the start, the radius of gyration, bonds. Writes
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,19 @@ PEPTIDE = "CC(=O)N[C@@H](C)C(=O)N[C@@H](C)C(=O)N[C@@H](C)C(=O)NC"
 DROP_ANGSTROM, CLOSEST_ANGSTROM, WATER_PER_CUBIC_ANGSTROM = 8.5, 2.4, 0.0334
 
 
-def villin() -> tuple[ase.Atoms, s3.Topology, NDArray[np.int64]]:
+def villin(*, charged_end: bool) -> tuple[ase.Atoms, s3.Topology, NDArray[np.int64]]:
     """Return the villin headpiece: atoms, chemistry, and its backbone's atoms.
 
-    Two lysines give a proton away, so that the charge is 0 as in the training and not +2.
+    So that the charge is 0 as in the training and not +2, two lysines give a proton away, or one
+    lysine and the ammonium at the end.
     """
     pdb = app.PDBFile(str(HERE / "data" / "1vii.pdb"))
     modeller = app.Modeller(pdb.topology, pdb.positions)
-    lysines = [r for r in modeller.topology.residues() if r.name == "LYS"][-3:-1]
-    modeller.delete([a for r in lysines for a in r.atoms() if a.name == "HZ3"])
+    residues = list(modeller.topology.residues())
+    lysines = [r for r in residues if r.name == "LYS"][-3:-1]
+    end = (lysines[1], "HZ3") if charged_end else (residues[0], "H3")
+    given = [(lysines[0], "HZ3"), end]
+    modeller.delete([a for r, name in given for a in r.atoms() if a.name == name])
     topology = s3.Topology.from_openmm(modeller.topology)
     positions = np.array(modeller.positions.value_in_unit(unit.angstrom))
     names = [atom.name for atom in modeller.topology.atoms()]
@@ -181,21 +186,27 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
+MAKERS = {
+    "villin": partial(villin, charged_end=False),
+    "villin, charged end": partial(villin, charged_end=True),
+    "drop": drop,
+}
+
+
 def main() -> None:
-    """Run both."""
+    """Run all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--picoseconds", type=float, default=2.0)
-    parser.add_argument("--only", choices=["villin", "drop"])
+    parser.add_argument("--only", choices=list(MAKERS))
     options = parser.parse_args()
     potential = s3.load(options.model, dtype="float32")
-    makers = {"villin": villin, "drop": drop}
     path = RESULTS / f"showpieces_{options.model.stem}.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     weights = weights_of(options.model)
     found = known["each"] if known.get("weights_sha256") == weights else {}
-    for name in [options.only] if options.only else list(makers):
-        found[name] = run(*makers[name](), potential, options.picoseconds)
+    for name in [options.only] if options.only else list(MAKERS):
+        found[name] = run(*MAKERS[name](), potential, options.picoseconds)
         write_result(path, {"weights_sha256": weights, "each": found}, indent=None)
         shown = ("atoms", "picoseconds", "rmsd_last", "longest_stretch", "seconds_per_step")
         print(name, {key: found[name][key] for key in shown})

@@ -151,13 +151,18 @@ def test_energies_of_far_apart_ions_add_up(knowing):
     assert together.item() == pytest.approx(sum(alone).item(), abs=SAME)
 
 
-def test_shipped_models_know_nothing_of_charges_and_load_as_ever():
-    paths = [path for folder in MODEL_FOLDERS for path in sorted(folder.glob("*.safetensors"))]
-    assert paths
-    for path in paths:
+def test_shipped_models_of_organic_molecules_know_charges_and_others_load_as_ever():
+    paths = {path.stem: path for folder in MODEL_FOLDERS for path in folder.glob("*.safetensors")}
+    knowing = set()
+    for name, path in paths.items():
         potential = load_checkpoint(path)
-        assert not potential.config.model.fragment_charge
-        assert not any("charge" in name for name in potential.module.state_dict())
+        stored = "network.charge_embedding" in potential.module.state_dict()
+        assert stored == potential.config.model.fragment_charge
+        if stored:
+            knowing.add(name)
+            assert potential.module.network.charge_embedding.abs().max() > 0.0
+    assert knowing == {"gfn2-small", "gfn2-medium"}
+    assert "acetylacetone" in paths
 
 
 def test_weights_of_charges_are_neither_missing_nor_too_many(knowing, plain):

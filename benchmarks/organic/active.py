@@ -56,7 +56,7 @@ def ions(molecule: dict[str, Any], parts: dict[str, str], part: str = "train") -
             if ion is None or not usable(ion) or Chem.GetFormalCharge(ion) == 0:
                 continue
             key = scaffold(ion)
-            if parts.get(key, drawn_part(key.encode(), HELD_OUT)) != part:
+            if part_of_scaffold(key, parts) != part:
                 continue
             found[smiles] = Molecule(
                 smiles=smiles,
@@ -75,6 +75,11 @@ def scaffold_parts(known: list[dict[str, Any]]) -> dict[str, str]:
         for smiles in molecule["smiles"].split("."):
             found[scaffold(Chem.MolFromSmiles(smiles))] = molecule["part"]
     return found
+
+
+def part_of_scaffold(key: str, parts: dict[str, str]) -> str:
+    """Return the part of a scaffold: the known one, or what a hash draws for a new one."""
+    return parts.get(key, drawn_part(key.encode(), HELD_OUT))
 
 
 def one_ion_each(

@@ -22,8 +22,8 @@ from typing import Any
 import ase
 import ase.io
 import numpy as np
-from active import all_shapes, one_ion_each, scaffold_parts
-from molecules import FILE, HELD_OUT, Molecule, drawn_part, scaffold, termini
+from active import all_shapes, one_ion_each, part_of_scaffold, scaffold_parts
+from molecules import FILE, Molecule, scaffold, termini
 from rdkit import Chem, RDLogger
 
 
@@ -49,8 +49,7 @@ def learned_termini(known: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     parts = scaffold_parts(known)
     for smiles, source in termini():
         mol = Chem.MolFromSmiles(smiles)
-        key = scaffold(mol)
-        if parts.get(key, drawn_part(key.encode(), HELD_OUT)) == "train":
+        if part_of_scaffold(scaffold(mol), parts) == "train":
             yield asdict(
                 Molecule(
                     smiles=Chem.MolToSmiles(mol),

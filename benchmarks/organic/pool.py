@@ -1,4 +1,4 @@
-"""Processes that compute with tblite: one thread each, and memory that stays with them."""
+"""Processes that compute with tblite, one thread each."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 
 from se3set_mlip.labelling.workers import one_thread_each
-from se3set_mlip.potential.allocator import keep_freed_memory
 
 
 @contextmanager
@@ -16,8 +15,6 @@ def processes(number: int | None = None) -> Iterator[ProcessPoolExecutor]:
     cores = len(os.sched_getaffinity(0))
     with (
         one_thread_each(),
-        ProcessPoolExecutor(
-            number or cores, mp_context=get_context("spawn"), initializer=keep_freed_memory
-        ) as pool,
+        ProcessPoolExecutor(number or cores, mp_context=get_context("spawn")) as pool,
     ):
         yield pool

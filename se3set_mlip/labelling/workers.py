@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from se3set_mlip.labelling.methods import Compute, Label, LabelError, ReferenceMethod
-from se3set_mlip.potential.allocator import keep_freed_memory
 
 AHEAD = 4
 """Structures that wait for each process, so that none is idle."""
@@ -47,11 +46,9 @@ _process: dict[str, Compute] = {}
 def _prepare(method: ReferenceMethod) -> None:
     """Make this process ready.
 
-    Ctrl-C reaches all processes; the one that started them decides. Each structure takes and frees
-    the same matrices, which is half of its time where the system takes them back.
+    Ctrl-C reaches all processes; the one that started them decides.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_freed_memory()
     _process["compute"] = method.start()
 
 

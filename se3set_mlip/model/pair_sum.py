@@ -23,7 +23,7 @@ from e3nn import o3
 
 from se3set_mlip.model.attention import segment_sum
 from se3set_mlip.model.linear import check_layout, layout
-from se3set_mlip.model.tensor_product import coupling, product_paths
+from se3set_mlip.model.tensor_product import by_irrep, coupling, product_paths
 
 PAIRS_IN_ROW = 8
 
@@ -125,9 +125,9 @@ class PairSum(torch.nn.Module):
         x
             Features of the sources, ``[(n_places, 2 l1 + 1, mul)]``.
         harmonics
-            (n_places, dim_sh).
+            (n_places, dim_sh); 0 at free places.
         weights
-            Of each path and channel (n_places, n_weights); 0 at free places.
+            Of each path and channel (n_places, n_weights); finite at free places.
         rows
             Who owns the rows of places.
         n_owners
@@ -155,10 +155,4 @@ class PairSum(torch.nn.Module):
             if not self.plain[i]:
                 total = torch.matmul(tables[i].view(-1, total.shape[1]), total)
             products += total.split(self.rows[i], dim=1)
-        collected: list[list[torch.Tensor]] = []
-        for _ in range(self.n_outputs):
-            empty: list[torch.Tensor] = []
-            collected.append(empty)
-        for p, o in enumerate(self.path_output):
-            collected[o].append(products[p])
-        return [torch.cat(parts, dim=2) for parts in collected]
+        return by_irrep(products, self.path_output, self.n_outputs)

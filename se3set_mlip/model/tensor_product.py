@@ -50,6 +50,29 @@ def coupling(ir_in: o3.Irrep, ir_edge: o3.Irrep, ir_out: o3.Irrep) -> torch.Tens
     return w3j * float(ir_out.dim) ** 0.5
 
 
+def by_irrep(
+    products: list[torch.Tensor], path_output: list[int], n_outputs: int
+) -> list[torch.Tensor]:
+    """Collect the products (n, 2 l3 + 1, mul) of paths by irrep, paths side by side in order.
+
+    Parameters
+    ----------
+    products
+        Of each path.
+    path_output
+        Which of the output irreps each path has.
+    n_outputs
+        How many output irreps there are.
+    """
+    collected: list[list[torch.Tensor]] = []
+    for _ in range(n_outputs):
+        empty: list[torch.Tensor] = []
+        collected.append(empty)
+    for p, o in enumerate(path_output):
+        collected[o].append(products[p])
+    return [torch.cat(parts, dim=2) for parts in collected]
+
+
 class EdgeCoupling(torch.nn.Module):
     """Spherical harmonics to coupling matrices, one per input irrep, shared by all layers.
 
@@ -149,13 +172,8 @@ class EdgeProduct(torch.nn.Module):
         for i, matrix in enumerate(matrices):
             if len(self.rows[i]) > 0:
                 products += torch.bmm(matrix, x[i]).split(self.rows[i], dim=1)
-        collected: list[list[torch.Tensor]] = []
-        for _ in range(self.n_outputs):
-            empty: list[torch.Tensor] = []
-            collected.append(empty)
-        for p, o in enumerate(self.path_output):
-            collected[o].append(products[p] * by_path[p])
-        return [torch.cat(parts, dim=2) for parts in collected]
+        weighted = [product * by_path[p] for p, product in enumerate(products)]
+        return by_irrep(weighted, self.path_output, self.n_outputs)
 
 
 class FeatureProduct(torch.nn.Module):
@@ -233,10 +251,4 @@ class FeatureProduct(torch.nn.Module):
             if not self.plain[i]:
                 outer = torch.matmul(tables[i].view(-1, outer.shape[1]), outer)
             products += outer.split(self.rows[i], dim=1)
-        collected: list[list[torch.Tensor]] = []
-        for _ in range(self.n_outputs):
-            empty_: list[torch.Tensor] = []
-            collected.append(empty_)
-        for p, o in enumerate(self.path_output):
-            collected[o].append(products[p])
-        return [torch.cat(parts, dim=2) for parts in collected]
+        return by_irrep(products, self.path_output, self.n_outputs)

@@ -1,76 +1,329 @@
 """Dynamics of many molecules never seen, at 300 and 500 K, and how many of them break.
 
-    python benchmarks/organic/stability.py MODEL [--molecules 50] [--picoseconds 50]
+    python benchmarks/organic/stability.py MODEL [--molecules 50] [--picoseconds 50] [--minutes 60]
 
-The check of ``se3set check``: Langevin dynamics with steps of 1 fs, from the relaxed molecule; a
-bond more than 0.5 Å off, or three times the temperature, is a failure. Resumable: molecules that
-are in ``results/stability_MODEL.json`` for this length are not run again.
+Langevin dynamics (BAOAB, 2 per ps) from the relaxed molecule, one copy of it at each temperature,
+several molecules in one evaluation of a compiled network. Hydrogens weigh 4 u and steps are 2 fs:
+how often a geometry is visited at equilibrium does not hang on masses. The rule is that of
+``se3set check``: a bond more than 0.5 Å off, or three times the temperature over 0.1 ps, is a
+failure, and that copy stops; a proton that another nitrogen or oxygen holds is counted apart.
+
+Interrupt it at will, and give more picoseconds later: the next run goes on from the positions and
+velocities in ``results/stability_MODEL.npz``, as long as the weights are the same.
 """
 
 import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ase
+import numpy as np
+import torch
+from ase import units
+from numpy.typing import NDArray
 from rdkit import RDLogger
-from subjects import conformers, measure_each, unseen_molecules
+from subjects import RESULTS, conformers, unseen_molecules, weights_of, write
+from tqdm import tqdm
 
 import se3set_mlip as s3
-from se3set_mlip.testing.stability import TEMPERATURES_KELVIN, check_stability
+from se3set_mlip.hypergraph.batch import batch_systems
+from se3set_mlip.hypergraph.hypergraph import moved
+from se3set_mlip.potential.candidate_cache import CandidateCache
+from se3set_mlip.testing.bonds import Bonds
+from se3set_mlip.testing.integrators import relaxed
+from se3set_mlip.testing.stability import (
+    FRICTION_PER_PS,
+    TEMPERATURE_FACTOR,
+    TEMPERATURE_WINDOW_PS,
+    TEMPERATURES_KELVIN,
+)
 from se3set_mlip.testing.subject import Specimen
 from se3set_mlip.testing.subjects import PotentialSubject
 from se3set_mlip.topology.molecule import Topology
+from se3set_mlip.units import BOLTZMANN_EV_PER_KELVIN
+
+Array = NDArray[np.float64]
+TIMESTEP_FS, HYDROGEN_U = 2.0, 4.0
+ATOMS_IN_BATCH = 250
+"""As many as a potential computes at once, see ``potential/chunked.py``."""
+ROUND_PS = 0.2
+"""A batch moves so far before the next one has its turn, and before files are written."""
 
 
-def measure(smiles: str, potential: Any, picoseconds: float) -> dict[str, Any]:
-    """Return what happened to a molecule at both temperatures."""
+@dataclass
+class Copy:
+    """One molecule at one temperature, where it is, and what has become of it.
+
+    Positions in Å, velocities in ASE's unit; ``picoseconds`` is the time since the start.
+    """
+
+    smiles: str
+    kelvin: float
+    still: Specimen
+    positions: Array
+    velocities: Array
+    picoseconds: float = 0.0
+    failure: str = ""
+    transfers: int = 0
+    recent: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bonds = Bonds(self.still)
+        self.masses = masses(self.still.atoms)
+        self.away = set(self.bonds.off(self.positions)[1])
+
+    def look(self) -> None:
+        """Say why the copy fails, if it does; count protons that went over."""
+        kinetic = 0.5 * float((self.masses * self.velocities**2).sum())
+        temperature = 2.0 * kinetic / (self.velocities.size * BOLTZMANN_EV_PER_KELVIN)
+        window = round(TEMPERATURE_WINDOW_PS * 1000.0 / TIMESTEP_FS)
+        self.recent = [*self.recent[1 - window :], temperature]
+        hot = len(self.recent) == window and np.mean(self.recent) > (
+            TEMPERATURE_FACTOR * self.kelvin
+        )
+        broken, over = self.bonds.off(self.positions)
+        self.transfers += len(set(over) - self.away)
+        self.away = set(over)
+        if not np.isfinite(self.positions).all():
+            self.failure = "positions are not finite"
+        elif hot:
+            self.failure = f"{np.mean(self.recent):.0f} K"
+        elif broken:
+            length = self.bonds.lengths(self.positions)[broken[0]]
+            self.failure = f"{self.bonds.name(broken[0])} {length:.2f} Å long"
+
+
+def masses(atoms: ase.Atoms) -> Array:
+    """Return the masses that move, (n_atoms, 1) u."""
+    return np.where(atoms.numbers == 1, HYDROGEN_U, atoms.get_masses())[:, None]
+
+
+def specimen_of(smiles: str) -> Specimen:
+    """Return a conformer of a force field, which states its bonds."""
     atoms = conformers(smiles, 1)[1][0]
-    specimen = Specimen(atoms, Topology.from_smiles(atoms.info["mapped_smiles"]))
-    found = check_stability(
-        PotentialSubject(potential), specimen, duration_ps=picoseconds, n_replicas=1
-    )
-    failures = [reason for result in found for reason in result.data["failures"]]
-    return {
-        "smiles": smiles,
-        "n_atoms": len(atoms),
-        "picoseconds": [result.data["duration_ps"] for result in found],
-        "failures": failures,
-        "proton_transfers": sum(result.data["transfers"] for result in found),
-    }
+    return Specimen(atoms, Topology.from_smiles(atoms.info["mapped_smiles"]))
 
 
-def summary(each: list[dict[str, Any]]) -> dict[str, Any]:
+def started(smiles: str, potential: Any, seed: int) -> list[Copy]:
+    """Return a copy of a molecule for each temperature, relaxed, with thermal velocities."""
+    still = relaxed(PotentialSubject(potential), specimen_of(smiles))
+    points = still.atoms.positions
+    rng = np.random.default_rng(seed)
+    copies = []
+    for kelvin in TEMPERATURES_KELVIN:
+        # Half of it goes into the potential energy within the first vibrations.
+        width = np.sqrt(2.0 * BOLTZMANN_EV_PER_KELVIN * kelvin / masses(still.atoms))
+        velocities = width * rng.standard_normal(points.shape)
+        copies.append(Copy(smiles, kelvin, still, points.copy(), velocities))
+    return copies
+
+
+class Batch:
+    """Copies that move together.
+
+    Parameters
+    ----------
+    copies
+        None of them has failed.
+    potential
+        Single precision will do.
+    """
+
+    def __init__(self, copies: list[Copy], potential: Any) -> None:
+        self.copies, self.potential = copies, potential
+        subject = PotentialSubject(potential)
+        self.template = batch_systems([subject.system(copy.still) for copy in copies])
+        self.candidates = CandidateCache()
+        self.ends = np.cumsum([len(copy.positions) for copy in copies])[:-1]
+        self.masses = np.concatenate([copy.masses for copy in copies])
+        kelvin = [np.full_like(copy.masses, copy.kelvin) for copy in copies]
+        self.thermal = np.sqrt(np.concatenate(kelvin) * BOLTZMANN_EV_PER_KELVIN / self.masses)
+
+    def forces(self, positions: Array) -> Array:
+        """Return the forces on all atoms, (n_atoms, 3) eV/Å."""
+        near = np.concatenate([p - p.mean(axis=0) for p in np.split(positions, self.ends)])
+        tensor = torch.tensor(near, dtype=self.potential.dtype)
+        system = moved(self.template, tensor, self.template.cell)
+        found = self.potential.compute(system, cache=self.candidates)
+        return np.asarray(found.forces, dtype=np.float64)
+
+    def run(self, n_steps: int, rng: np.random.Generator) -> None:
+        """Move by so many steps, or until a copy fails."""
+        step = TIMESTEP_FS * units.fs
+        decay = np.exp(-FRICTION_PER_PS * TIMESTEP_FS / 1000.0)
+        positions = np.concatenate([copy.positions for copy in self.copies])
+        velocities = np.concatenate([copy.velocities for copy in self.copies])
+        kick = 0.5 * step / self.masses
+        forces = self.forces(positions)
+        for _ in range(n_steps):
+            velocities = velocities + kick * forces  # B
+            positions = positions + 0.5 * step * velocities  # A
+            noise = self.thermal * rng.standard_normal(positions.shape)
+            velocities = decay * velocities + np.sqrt(1.0 - decay**2) * noise  # O
+            positions = positions + 0.5 * step * velocities  # A
+            forces = self.forces(positions)
+            velocities = velocities + kick * forces  # B
+            each = zip(
+                self.copies,
+                np.split(positions, self.ends),
+                np.split(velocities, self.ends),
+                strict=True,
+            )
+            for copy, copy.positions, copy.velocities in each:
+                copy.picoseconds += TIMESTEP_FS / 1000.0
+                copy.look()
+            if any(copy.failure for copy in self.copies):
+                return
+
+
+def batches(copies: list[Copy]) -> Iterator[list[Copy]]:
+    """Yield copies that have not failed, in groups of at most so many atoms."""
+    group: list[Copy] = []
+    for copy in copies:
+        if copy.failure:
+            continue
+        if group and sum(len(c.positions) for c in [*group, copy]) > ATOMS_IN_BATCH:
+            yield group
+            group = []
+        group.append(copy)
+    if group:
+        yield group
+
+
+def summary(copies: list[Copy]) -> dict[str, Any]:
     """Return what happened to all of them."""
+    lengths = [copy.picoseconds for copy in copies]
     return {
         "temperatures": TEMPERATURES_KELVIN,
-        "molecules": len(each),
-        "picoseconds": sum(sum(row["picoseconds"]) for row in each),
-        "failures": sum(len(row["failures"]) for row in each),
-        "proton_transfers": sum(row["proton_transfers"] for row in each),
+        "timestep_fs": TIMESTEP_FS,
+        "hydrogen_u": HYDROGEN_U,
+        "molecules": len({copy.smiles for copy in copies}),
+        "atoms": sum(len(copy.positions) for copy in copies) // len(TEMPERATURES_KELVIN),
+        "picoseconds": sum(lengths),
+        "picoseconds_at_least": min(
+            (copy.picoseconds for copy in copies if not copy.failure), default=0.0
+        ),
+        "failures": sum(bool(copy.failure) for copy in copies),
+        "proton_transfers": sum(copy.transfers for copy in copies),
     }
+
+
+def save(copies: list[Copy], model: Path) -> None:
+    """Write results, and the state from which the next run goes on."""
+    each = [
+        {
+            "smiles": copy.smiles,
+            "kelvin": copy.kelvin,
+            "n_atoms": len(copy.positions),
+            "picoseconds": round(copy.picoseconds, 6),
+            "failure": copy.failure,
+            "proton_transfers": copy.transfers,
+        }
+        for copy in copies
+    ]
+    record = {"asked_weights_sha256": weights_of(model)} | summary(copies) | {"each": each}
+    write("stability", model, record)
+    np.savez_compressed(
+        RESULTS / f"stability_{model.stem}.npz",
+        weights_sha256=weights_of(model),
+        smiles=[copy.smiles for copy in copies],
+        kelvin=[copy.kelvin for copy in copies],
+        picoseconds=[copy.picoseconds for copy in copies],
+        failure=[copy.failure for copy in copies],
+        transfers=[copy.transfers for copy in copies],
+        n_atoms=[len(copy.positions) for copy in copies],
+        still=np.concatenate([copy.still.atoms.positions for copy in copies]).astype(np.float32),
+        # Not where it has drifted to: digits are for the shape.
+        positions=np.concatenate(
+            [copy.positions - copy.positions.mean(axis=0) for copy in copies]
+        ).astype(np.float32),
+        velocities=np.concatenate([copy.velocities for copy in copies]).astype(np.float32),
+    )
+
+
+def saved(model: Path) -> list[Copy]:
+    """Return the copies that an earlier run with these weights left."""
+    path = RESULTS / f"stability_{model.stem}.npz"
+    if not path.exists():
+        return []
+    with np.load(path) as file:
+        if str(file["weights_sha256"]) != weights_of(model):
+            return []
+        ends = np.cumsum(file["n_atoms"])[:-1]
+        split = {
+            name: np.split(file[name].astype(np.float64), ends)
+            for name in ("still", "positions", "velocities")
+        }
+        copies = []
+        for k, smiles in enumerate(file["smiles"].tolist()):
+            still = specimen_of(smiles)
+            still.atoms.positions = split["still"][k]
+            copies.append(
+                Copy(
+                    smiles=smiles,
+                    kelvin=float(file["kelvin"][k]),
+                    still=still,
+                    positions=split["positions"][k],
+                    velocities=split["velocities"][k],
+                    picoseconds=float(file["picoseconds"][k]),
+                    failure=str(file["failure"][k]),
+                    transfers=int(file["transfers"][k]),
+                )
+            )
+    return copies
 
 
 def main() -> None:
-    """Measure."""
+    """Move all molecules, a little at a time, until they have gone far enough or time is over."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--molecules", type=int, default=50)
     parser.add_argument("--picoseconds", type=float, default=50.0)
+    parser.add_argument("--minutes", type=float, help="stop after so long; files are written")
+    parser.add_argument("--eager", action="store_true", help="do not compile (it takes 2 minutes)")
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
+    end = time.monotonic() + 60.0 * (options.minutes or np.inf)
     potential = s3.load(options.model, dtype="float32")
-    _, record = measure_each(
-        "stability",
-        options.model,
-        unseen_molecules(options.molecules),
-        lambda molecule: measure(molecule["smiles"], potential, options.picoseconds),
-        summary,
-        picoseconds=options.picoseconds,
-    )
-    for name, value in summary(record["each"]).items():
+    copies = saved(options.model)
+    known = {copy.smiles for copy in copies}
+    if copies:
+        print(f"{len(known)} molecules go on")
+    exact = s3.load(options.model)
+    wanted = [molecule["smiles"] for molecule in unseen_molecules(options.molecules)]
+    for k, smiles in enumerate(tqdm(wanted, desc="relax", unit="molecule")):
+        if smiles not in known:
+            copies += started(smiles, exact, seed=k)
+    if not options.eager:
+        potential = potential.compiled()
+    total = len(copies) * options.picoseconds
+    with tqdm(total=total, initial=sum(c.picoseconds for c in copies), unit="ps") as bar:
+        while time.monotonic() < end:
+            short = [c for c in copies if c.picoseconds < options.picoseconds - 1e-9]
+            least = min((c.picoseconds for c in short if not c.failure), default=np.inf)
+            groups = list(batches([c for c in short if c.picoseconds < least + 1e-9]))
+            if not groups:
+                break
+            for group in groups:
+                left = min(ROUND_PS, options.picoseconds - least)
+                seed = [round(1000 * least), len(group), len(group[0].smiles)]
+                before = sum(c.picoseconds for c in group)
+                Batch(group, potential).run(
+                    round(1000 * left / TIMESTEP_FS), np.random.default_rng(seed)
+                )
+                bar.update(sum(c.picoseconds for c in group) - before)
+                bar.set_postfix(failed=sum(bool(c.failure) for c in copies))
+                save(copies, options.model)
+                if time.monotonic() > end:
+                    break
+    for name, value in summary(copies).items():
         print(f"{name}: {value}")
-    for row in record["each"]:
-        for failure in row["failures"]:
-            print(f"{row['smiles']}: {failure}")
+    for copy in copies:
+        if copy.failure:
+            print(f"{copy.smiles} at {copy.kelvin:g} K, {copy.picoseconds:.3g} ps: {copy.failure}")
 
 
 if __name__ == "__main__":

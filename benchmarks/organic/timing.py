@@ -1,11 +1,11 @@
 """Time of energy and forces against GFN2-xTB, by size, on the same machine in the same run.
 
-    python benchmarks/organic/timing.py MODEL [--threads 1]
+    python benchmarks/organic/timing.py MODEL [--threads 1] [--compiled]
 
-Peptides Ac-Ala(n)-NHMe as a force field leaves them.
-Subjects take turns; times are medians over rounds, and only their ratio carries to other
-machines. Each call is at a new geometry, as in dynamics. Writes ``results/timing_MODEL.json`` and a
-picture.
+Peptides Ac-Ala(n)-NHMe as a force field leaves them; with ``--compiled`` also by the network that
+torch.compile made, which takes minutes before. Subjects take turns; times are medians over rounds,
+and only their ratio carries to other machines. Each call is at a new geometry, as in dynamics.
+Writes ``results/timing_MODEL.json`` and a picture.
 """
 
 import argparse
@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compiled", action="store_true")
     options = parser.parse_args()
     # Before libraries are loaded, which read it then.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
@@ -40,12 +41,18 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(1)
     potential = s3.load(options.model, dtype="float32")
+    ours = {"potential": potential}
+    if options.compiled:
+        ours["compiled"] = potential.compiled()
     rows: list[dict[str, Any]] = []
     slow: set[str] = set()
     for residues in RESIDUES:
         smiles = "CC(=O)" + "N[C@@H](C)C(=O)" * residues + "NC"
         atoms = conformers(smiles, 1)[1][0]
-        subjects = {"GFN2-xTB": gfn2(0), "potential": s3.SE3SetCalculator(potential)}
+        subjects = {"GFN2-xTB": gfn2(0)}
+        subjects |= {
+            name: s3.SE3SetCalculator(each, dtype="float32") for name, each in ours.items()
+        }
         times: dict[str, list[float]] = {name: [] for name in subjects if name not in slow}
         for turn in range(ROUNDS + 1):
             atoms.positions += 0.003 * rng.standard_normal(atoms.positions.shape)
@@ -61,7 +68,7 @@ def main() -> None:
         print(len(atoms), {name: f"{1000 * value:.1f} ms" for name, value in found.items()})
     path = write("timing", options.model, {"threads": options.threads, "rows": rows})
     figure, axis = plt.subplots(figsize=(4.5, 3.5), layout="constrained")
-    for name in ("GFN2-xTB", "potential"):
+    for name in ("GFN2-xTB", *ours):
         known = [row for row in rows if name in row["seconds"]]
         sizes = [row["atoms"] for row in known]
         axis.loglog(sizes, [1000.0 * row["seconds"][name] for row in known], "o-", label=name)

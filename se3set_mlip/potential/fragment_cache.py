@@ -6,6 +6,7 @@ come. A structure that is too distorted for its bonds to be found takes the frag
 it, if all bonds of that are shorter than 1.6 times the sum of covalent radii.
 """
 
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -64,6 +65,12 @@ def stated_topology(atoms: Any) -> Topology | None:
             f"atoms.info['mapped_smiles'] = {smiles!r} has no map numbers; write one for every "
             "atom, e.g. '[C:1]([H:2])([H:3])([H:4])[H:5]', or remove it"
         )
+    return _topology_of(smiles)
+
+
+@lru_cache(maxsize=1024)
+def _topology_of(smiles: str) -> Topology:
+    """Return the topology of a SMILES string, read once: many structures state the same."""
     return Topology.from_smiles(smiles)
 
 

@@ -5,6 +5,9 @@ that made it and the metadata that travels with its file. Units are eV and Å.
 """
 
 import copy
+import os
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
@@ -142,20 +145,21 @@ class Potential:
         """Return a copy whose network is compiled by ``torch.compile`` at its first evaluation.
 
         That takes minutes, once for a process, and a C++ compiler (on a GPU: Triton); afterwards
-        the attention is evaluated a good deal faster, the density interaction about as fast. Any
-        system is computed by the same program. Systems that are computed in parts, see
-        :meth:`compute`, use the network as it is.
+        an evaluation takes two thirds of the time. Any system is computed by the same program.
+        Systems that are computed in parts, see :meth:`compute`, use the network as it is.
 
         Raises
         ------
         InputError
-            For a TorchScript model.
+            For a TorchScript model, or without a C++ compiler for the processor.
         """
         if not isinstance(self.module, PotentialModule):
             raise InputError(
                 "a potential that was loaded from TorchScript cannot be compiled again; load the "
                 "checkpoint (.safetensors) that it was exported from"
             )
+        if self.device.type == "cpu":
+            _check_compiler()
         module = self._copied_module(self.dtype).to(self.device).eval().requires_grad_(False)
         for part in module.network.modules():
             if isinstance(part, ElementLinear):
@@ -442,6 +446,17 @@ class Potential:
             self._cache.find(atoms, topology=topology),
             cell=np.asarray(atoms.cell) if periodic else None,
             pbc=atoms.pbc if periodic else None,
+        )
+
+
+def _check_compiler() -> None:
+    """Raise ``InputError`` if the C++ compiler that torch.compile will call is not there."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    compiler = os.environ.get("CXX", usual)
+    if shutil.which(compiler) is None:
+        raise InputError(
+            f"torch.compile needs a C++ compiler, and {compiler} is not on the PATH; install it, "
+            "or go on without compiling"
         )
 
 

@@ -1,6 +1,7 @@
 """Each command does what its help says, on a model with random weights."""
 
 import json
+import shutil
 
 import ase.io
 import numpy as np
@@ -102,6 +103,18 @@ def test_md_reports_and_writes(run, tiny_model, tmp_path, engine):
 def test_md_with_a_thermostat_reports_no_drift(run, tiny_model):
     output = run("md", tiny_model, STRUCTURE, "--ensemble", "nvt", "--duration", 0.005)
     assert output.splitlines()[1].split()[4] == "-"
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, of its compiler
+def test_md_compiled_moves_alike(run, tiny_model, tmp_path):
+    plain = ["md", tiny_model, STRUCTURE, "--duration", 0.01]
+    run(*plain, "-o", "plain.xyz")
+    assert "compiling the network" in run(*plain, "--compile", "-o", "compiled.xyz")
+    ends = [ase.io.read(tmp_path / f"{name}.xyz") for name in ("plain", "compiled")]
+    assert np.abs(ends[0].positions - ase.io.read(STRUCTURE).positions).max() > 1e-3
+    assert np.allclose(ends[0].positions, ends[1].positions, atol=1e-6)
 
 
 def test_evaluate_writes_the_promised_numbers(run, tiny_model, tmp_path):

@@ -32,8 +32,13 @@ def system(potential, scale=1.0, copies=1):
     return potential.system(numbers, points, potential.fragment(topology, points))
 
 
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"
+)
+
+
 @pytest.mark.heavy
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@needs_compiler
 @pytest.mark.filterwarnings("ignore")  # torch's own, of its compiler
 def test_energies_and_forces_are_the_same_for_all_sizes(tiny_potential):
     compiled = tiny_potential.compiled()
@@ -47,6 +52,7 @@ def test_energies_and_forces_are_the_same_for_all_sizes(tiny_potential):
         assert float((found.forces - expected.forces).abs().max()) < 1e-9 * scale_f
 
 
+@needs_compiler
 def test_copies_of_a_compiled_potential_are_compiled(tiny_potential):
     compiled = tiny_potential.compiled()
     assert compiled.to(dtype="float32").is_compiled
@@ -59,6 +65,12 @@ def test_torchscript_is_not_compiled_again(tiny_potential, tmp_path):
     scripted = load(export_generic(tiny_potential, tmp_path / "model.pt"))
     with pytest.raises(InputError, match="cannot be compiled again; load the checkpoint"):
         scripted.compiled()
+
+
+def test_a_missing_compiler_is_named(tiny_potential, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="no-such-compiler is not on the PATH; install it"):
+        tiny_potential.compiled()
 
 
 def test_weights_of_a_file_take_no_gradient(tiny_potential, tmp_path):

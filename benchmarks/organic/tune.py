@@ -1,14 +1,18 @@
-"""From GFN2-xTB to density functional theory: errors against frames used, from scratch and tuned.
+r"""From GFN2-xTB to density functional theory: errors against frames used, from scratch and tuned.
 
     python benchmarks/organic/tune.py MODEL [--frames 50 200 660] [--steps 600 1200 2400]
-    python benchmarks/organic/tune.py MODEL --frames 660 --steps 2400 --more FILE_wb97x.xyz
+    python benchmarks/organic/tune.py MODEL --choose 150
+    cd runs/organic/tune && se3set label more.xyz -o more_wb97x.xyz --method wb97x/6-31g*
+    python benchmarks/organic/tune.py MODEL --frames 660 --steps 1200 \
+        --more runs/organic/tune/more_wb97x.xyz
     python benchmarks/organic/tune.py MODEL --check 12 [--grid 5]
 
 Labels are those of ANI-1x, wB97X/6-31G(d), in ``data``; structures of one formula are of one part.
 Runs from scratch and tuned take the same number of steps. ``--more`` adds structures to learn from
 that ``se3set label --method wb97x/6-31g*`` has labelled; they must have no formula that is held
-out, as those of ``small.py``. ``--check`` computes a few of the labels again with PySCF. Writes
-``results/tune_MODEL.json`` and a picture, or ``results/ani1x_labels_gridN.json``.
+out; ``--choose`` draws such ones from what ``small.py`` made. ``--check`` computes a few of the
+labels again with PySCF. Writes ``results/tune_MODEL.json`` and a picture, or
+``results/ani1x_labels_gridN.json``.
 """
 
 import argparse
@@ -38,6 +42,8 @@ FORMULAS_HELD_OUT = {"validation": 8, "test": 20}
 STEPS = (600, 1200, 2400)
 LARGEST_CHECKED = 10
 """Atoms of the structures whose labels are computed again."""
+LARGEST_CHOSEN = 5
+"""Heavy atoms of the structures that are to be labelled besides."""
 RATES = {"scratch": 6e-3, "tuned": 2e-3}
 
 
@@ -142,6 +148,33 @@ def check_formulas(path: Path) -> None:
             raise SystemExit(f"{path} holds {formula}, which is held out; leave it out")
 
 
+def choose(number: int, seed: int) -> Path:
+    """Write small torn molecules of the training whose formulas are not held out; no labels.
+
+    Raises
+    ------
+    SystemExit
+        If there are not so many.
+    """
+    known: list[ase.Atoms] = ase.io.read(WORK.parent / "train_small_gfn2.xyz", ":")
+    fitting = [
+        atoms
+        for atoms in known
+        if (atoms.numbers > 1).sum() <= LARGEST_CHOSEN
+        and part_of_formula(atoms.get_chemical_formula()) == "train"
+    ]
+    if len(fitting) < number:
+        raise SystemExit(f"{len(fitting)} structures fit, {number} were asked for")
+    WORK.mkdir(parents=True, exist_ok=True)
+    chosen = []
+    for k in np.random.default_rng(seed).permutation(len(fitting))[:number]:
+        atoms = ase.Atoms(fitting[k].numbers, fitting[k].positions)
+        atoms.info |= {key: fitting[k].info[key] for key in ("mapped_smiles", "charge")}
+        chosen.append(atoms)
+    ase.io.write(WORK / "more.xyz", chosen, format="extxyz")
+    return WORK / "more.xyz"
+
+
 def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     """Draw both curves."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
@@ -192,11 +225,15 @@ def main() -> None:
     parser.add_argument("--more", type=Path, help="labelled structures to add to each")
     parser.add_argument("--kinds", nargs="+", choices=list(RATES), default=list(RATES))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--choose", type=int, help="write so many structures for --more")
     parser.add_argument("--check", type=int, help="compute so many labels again, and no more")
     parser.add_argument("--grid", type=int, default=DFT.grid_level, help="PySCF's, for --check")
     options = parser.parse_args()
     if options.check:
         check(options.check, options.grid)
+        return
+    if options.choose:
+        print(choose(options.choose, options.seed))
         return
     if len(options.steps) != len(options.frames):
         parser.error("give one number of steps for each number of frames")

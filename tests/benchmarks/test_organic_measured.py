@@ -1,0 +1,100 @@
+"""What measures the general potential: dynamics that go on where they stopped, and break."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
+
+import stability
+import subjects
+from ammonium import LENGTHS, amide, proton_of, summary
+from stability import HYDROGEN_U, TIMESTEP_FS, Batch, batches, save, saved, started
+
+import se3set_mlip as s3
+
+MODEL = Path("gfn2-small")
+
+
+@pytest.fixture(scope="module")
+def potential():
+    return s3.load(MODEL, dtype="float32")
+
+
+@pytest.fixture
+def copies(potential):
+    """Methanol and acetamide, one at each temperature."""
+    return [c for k, smiles in enumerate(("CO", "CC(N)=O")) for c in started(smiles, potential, k)]
+
+
+def test_dynamics_go_on_where_they_stopped(copies, potential, tmp_path, monkeypatch):
+    for module in (stability, subjects):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    (group,) = batches(copies)
+    Batch(group, potential).run(5, np.random.default_rng(1))
+    assert [copy.picoseconds for copy in copies] == pytest.approx([5 * TIMESTEP_FS / 1000.0] * 4)
+    assert (copies[0].masses[copies[0].still.atoms.numbers == 1] == HYDROGEN_U).all()
+    save(copies, MODEL)
+    again = saved(MODEL)
+    assert [(c.smiles, c.kelvin) for c in again] == [(c.smiles, c.kelvin) for c in copies]
+    for before, after in zip(copies, again, strict=True):
+        lengths = before.bonds.lengths(before.positions)
+        assert np.abs(lengths - before.bonds.relaxed).max() > 1e-3  # it has moved
+        np.testing.assert_allclose(after.bonds.lengths(after.positions), lengths, atol=1e-5)
+        np.testing.assert_allclose(after.velocities, before.velocities, atol=1e-6)
+        np.testing.assert_allclose(after.bonds.relaxed, before.bonds.relaxed, atol=1e-5)
+        assert after.picoseconds == before.picoseconds
+    (group,) = batches(again)
+    Batch(group, potential).run(1, np.random.default_rng(2))
+    assert min(copy.picoseconds for copy in again) > max(copy.picoseconds for copy in copies)
+
+
+def test_weights_of_another_potential_begin_anew(copies, tmp_path, monkeypatch):
+    for module in (stability, subjects):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    save(copies, MODEL)
+    monkeypatch.setattr(stability, "weights_of", lambda _: "other weights")
+    assert saved(MODEL) == []
+
+
+def test_a_molecule_that_breaks_stops_and_the_others_go_on(copies, potential):
+    broken, hot = copies[0], copies[3]
+    oxygen = int(np.flatnonzero(broken.still.atoms.numbers == 8)[0])
+    broken.positions[oxygen] += [2.0, 0.0, 0.0]
+    broken.look()
+    assert "Å long" in broken.failure
+    hot.velocities = 4.0 * hot.velocities  # 16 times the temperature, and twice that at the start
+    for _ in range(200):
+        hot.look()
+    assert hot.failure.endswith(" K")
+    assert [copy.failure for copy in (copies[1], copies[2])] == ["", ""]
+    (group,) = batches(copies)
+    assert group == [copies[1], copies[2]]
+    Batch(group, potential).run(2, np.random.default_rng(1))
+    assert copies[1].picoseconds > broken.picoseconds == 0.0
+
+
+def test_forces_are_those_of_one_molecule_alone(copies, potential):
+    (group,) = batches(copies)
+    batch = Batch(group, potential)
+    together = batch.forces(np.concatenate([copy.positions + 7.0 for copy in group]))
+    atoms = group[2].still.atoms.copy()
+    atoms.info.pop("mapped_smiles")
+    alone = potential.evaluate(atoms, topology=group[2].still.topology).forces
+    start = int(batch.ends[1])
+    assert np.abs(alone).max() > 1e-3
+    np.testing.assert_allclose(together[start : start + len(atoms)], alone, atol=1e-4)
+
+
+def test_the_proton_is_the_one_that_points_to_the_carbonyl():
+    mol, shapes = subjects.conformers(amide("C"), 1)
+    nitrogen, proton, oxygen = proton_of(shapes[0], mol)
+    numbers = shapes[0].numbers
+    assert (numbers[nitrogen], numbers[proton], numbers[oxygen]) == (7, 1, 8)
+    assert shapes[0].get_distance(nitrogen, proton) < 1.2
+    profile = np.where(LENGTHS < 1.25, 1.0, 3.5).tolist()
+    found = summary([{"model_kcal": [0.0] * len(LENGTHS), "gfn2_kcal": profile}])
+    assert found["gfn2_barrier_kcal"] == [2.5]
+    assert found["mae_kcal_by_length"] == profile

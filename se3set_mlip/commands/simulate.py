@@ -151,7 +151,7 @@ def relax_command(
     "--compile",
     "compiled",
     is_flag=True,
-    help="Compile the network first: some minutes, then faster, for up to 256 atoms. Needs g++.",
+    help="Compile the network first: some minutes, then faster, for up to 1,024 atoms. Needs g++.",
 )
 @bond_options
 @memory_option

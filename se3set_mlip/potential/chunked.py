@@ -36,6 +36,8 @@ from se3set_mlip.potential.staged import StagedEvaluation, differentiable
 
 ATOMS_AT_ONCE = 256
 """Systems of up to this many atoms are always computed at once unless there is a ceiling."""
+COMPILED_ATOMS_AT_ONCE = 1024
+"""The same for a compiled network, which parts cannot use: they take less memory, more time."""
 ATOMS_MEASURED = 32
 
 
@@ -55,6 +57,9 @@ class ChunkedEvaluation:
     ----------
     module
         The potential, whose network has stages.
+    atoms_at_once
+        Systems of up to so many atoms are computed at once unless there is a ceiling; None:
+        :data:`ATOMS_AT_ONCE`.
 
     Attributes
     ----------
@@ -62,8 +67,9 @@ class ChunkedEvaluation:
         In how many parts the last system was computed.
     """
 
-    def __init__(self, module: PotentialModule) -> None:
+    def __init__(self, module: PotentialModule, *, atoms_at_once: int | None = None) -> None:
         self.module = module
+        self.atoms_at_once = atoms_at_once
         self.n_parts = 1
         self._memory: NetworkMemory | None = None
 
@@ -97,7 +103,8 @@ class ChunkedEvaluation:
         """
         module = self.module
         self.n_parts = 1
-        few = len(system.numbers) <= ATOMS_AT_ONCE
+        most = ATOMS_AT_ONCE if self.atoms_at_once is None else self.atoms_at_once
+        few = len(system.numbers) <= most
         if few and memory_gib is None:
             return self._at_once(system, candidates, forces=forces, stress=stress)
         if candidates is None:

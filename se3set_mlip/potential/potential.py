@@ -23,7 +23,11 @@ from se3set_mlip.hypergraph.hypergraph import System
 from se3set_mlip.model.element_linear import ElementLinear
 from se3set_mlip.potential.allocator import keep_freed_memory
 from se3set_mlip.potential.candidate_cache import CandidateCache
-from se3set_mlip.potential.chunked import ChunkedEvaluation, check_memory
+from se3set_mlip.potential.chunked import (
+    COMPILED_ATOMS_AT_ONCE,
+    ChunkedEvaluation,
+    check_memory,
+)
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.hessian import hessian
@@ -146,7 +150,8 @@ class Potential:
 
         That takes minutes, once for a process, and a C++ compiler (on a GPU: Triton); afterwards
         an evaluation takes two thirds of the time. Any system is computed by the same program.
-        Systems that are computed in parts, see :meth:`compute`, use the network as it is.
+        Systems that are computed in parts, of more than 1,024 atoms or under a ceiling of memory,
+        see :meth:`compute`, use the network as it is.
 
         Raises
         ------
@@ -167,6 +172,7 @@ class Potential:
         module.network.compile(dynamic=True)
         potential = Potential(module, self.config, self.metadata)
         potential.is_compiled = True
+        potential._chunked = ChunkedEvaluation(module, atoms_at_once=COMPILED_ATOMS_AT_ONCE)
         return potential
 
     def fragment(

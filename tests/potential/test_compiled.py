@@ -43,13 +43,14 @@ needs_compiler = pytest.mark.skipif(
 def test_energies_and_forces_are_the_same_for_all_sizes(tiny_potential):
     compiled = tiny_potential.compiled()
     assert compiled.is_compiled
-    for scale, copies in ((1.0, 1), (1.05, 1), (0.98, 3), (1.02, 2)):
+    for scale, copies in ((1.0, 1), (1.05, 1), (0.98, 3), (1.02, 2), (1.0, 50)):
         expected = tiny_potential.compute(system(tiny_potential, scale, copies))
         found = compiled.compute(system(compiled, scale, copies))
         assert float(expected.forces.abs().max()) > 1e-6
         assert torch.allclose(found.energy, expected.energy, rtol=1e-12)
         scale_f = float(expected.forces.abs().max())
         assert float((found.forces - expected.forces).abs().max()) < 1e-9 * scale_f
+    assert compiled._chunked.n_parts == 1  # 300 atoms, where parts would not be compiled
 
 
 @needs_compiler

@@ -23,7 +23,7 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.optimize import LBFGS
 from rdkit import Chem, RDLogger
-from subjects import conformers, gfn2, write
+from subjects import KCAL, conformers, gfn2, write
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -39,9 +39,9 @@ SIDE_CHAINS = {
 LENGTHS = np.arange(1.0, 1.75, 0.1)
 """Of the bond between nitrogen and the proton, Å."""
 NEAR_NITROGEN = 1.25
+"""The proton is with the nitrogen at shorter lengths, Å."""
 CARBONYL = Chem.MolFromSmarts("[NX4+]CC(=O)N")
 KELVIN, TIMESTEP_FS, THERMOSTAT_FS = 300.0, 1.0, 100.0
-KCAL = units.kcal / units.mol
 
 
 def amide(side_chain: str) -> str:

@@ -15,12 +15,11 @@ from typing import Any
 import ase
 import matplotlib.pyplot as plt
 import numpy as np
-from ase import units
 from geometries import mapped_smiles
 from molecules import FILE
 from rdkit import RDLogger
 from scipy.spatial.transform import Rotation
-from subjects import atoms_of, conformers, gfn2, write
+from subjects import KCAL, atoms_of, conformers, gfn2, write
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -28,7 +27,6 @@ import se3set_mlip as s3
 GAPS_ANGSTROM = (1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.2, 3.6, 4.2, 5.0, 6.0)
 WALL_KCAL = 20.0
 """Above this interaction energy geometries are those of collisions, and counted apart."""
-KCAL = units.kcal / units.mol
 
 
 def at_gap(first: ase.Atoms, second: ase.Atoms, direction: np.ndarray, gap: float) -> ase.Atoms:

@@ -18,7 +18,6 @@ import ase
 import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
-from ase import units
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -26,12 +25,11 @@ from ase.optimize import LBFGS
 from molecules import FILE
 from rdkit import RDLogger
 from scipy.stats import spearmanr
-from subjects import conformers, gfn2, measure_each, unseen_molecules
+from subjects import KCAL, conformers, gfn2, measure_each, unseen_molecules
 
 import se3set_mlip as s3
 
 FMAX, STEPS = 0.02, 300
-KCAL = units.kcal / units.mol
 
 
 def relax(start: ase.Atoms, calculator: Calculator) -> tuple[ase.Atoms, float, bool]:

@@ -32,6 +32,7 @@ import se3set_mlip as s3
 from se3set_mlip.hypergraph.batch import batch_systems
 from se3set_mlip.hypergraph.hypergraph import moved
 from se3set_mlip.potential.candidate_cache import CandidateCache
+from se3set_mlip.simulate.velocities import temperature_kelvin
 from se3set_mlip.testing.bonds import Bonds
 from se3set_mlip.testing.integrators import relaxed
 from se3set_mlip.testing.stability import (
@@ -43,10 +44,11 @@ from se3set_mlip.testing.stability import (
 from se3set_mlip.testing.subject import Specimen
 from se3set_mlip.testing.subjects import PotentialSubject
 from se3set_mlip.topology.molecule import Topology
-from se3set_mlip.units import BOLTZMANN_EV_PER_KELVIN
+from se3set_mlip.units import BOLTZMANN_EV_PER_KELVIN, FEMTOSECONDS_PER_PICOSECOND
 
 Array = NDArray[np.float64]
 TIMESTEP_FS, HYDROGEN_U = 2.0, 4.0
+TIMESTEP_PS = TIMESTEP_FS / FEMTOSECONDS_PER_PICOSECOND
 ATOMS_IN_BATCH = 250
 """As many as a potential computes at once, see ``potential/chunked.py``."""
 ROUND_PS = 0.2
@@ -78,8 +80,8 @@ class Copy:
     def look(self) -> None:
         """Say why the copy fails, if it does; count protons that went over."""
         kinetic = 0.5 * float((self.masses * self.velocities**2).sum())
-        temperature = 2.0 * kinetic / (self.velocities.size * BOLTZMANN_EV_PER_KELVIN)
-        window = round(TEMPERATURE_WINDOW_PS * 1000.0 / TIMESTEP_FS)
+        temperature = temperature_kelvin(kinetic, self.velocities.size)
+        window = round(TEMPERATURE_WINDOW_PS / TIMESTEP_PS)
         self.recent = [*self.recent[1 - window :], temperature]
         hot = len(self.recent) == window and np.mean(self.recent) > (
             TEMPERATURE_FACTOR * self.kelvin
@@ -153,7 +155,7 @@ class Batch:
     def run(self, n_steps: int, rng: np.random.Generator) -> None:
         """Move by so many steps, or until a copy fails."""
         step = TIMESTEP_FS * units.fs
-        decay = np.exp(-FRICTION_PER_PS * TIMESTEP_FS / 1000.0)
+        decay = np.exp(-FRICTION_PER_PS * TIMESTEP_PS)
         positions = np.concatenate([copy.positions for copy in self.copies])
         velocities = np.concatenate([copy.velocities for copy in self.copies])
         kick = 0.5 * step / self.masses
@@ -173,7 +175,7 @@ class Batch:
                 strict=True,
             )
             for copy, copy.positions, copy.velocities in each:
-                copy.picoseconds += TIMESTEP_FS / 1000.0
+                copy.picoseconds += TIMESTEP_PS
                 copy.look()
             if any(copy.failure for copy in self.copies):
                 return
@@ -257,15 +259,17 @@ def saved(model: Path) -> list[Copy]:
             name: np.split(file[name].astype(np.float64), ends)
             for name in ("still", "positions", "velocities")
         }
-        copies = []
+        copies: list[Copy] = []
+        stills: dict[str, Specimen] = {}  # of all temperatures
         for k, smiles in enumerate(file["smiles"].tolist()):
-            still = specimen_of(smiles)
-            still.atoms.positions = split["still"][k]
+            if smiles not in stills:
+                stills[smiles] = specimen_of(smiles)
+                stills[smiles].atoms.positions = split["still"][k]
             copies.append(
                 Copy(
                     smiles=smiles,
                     kelvin=float(file["kelvin"][k]),
-                    still=still,
+                    still=stills[smiles],
                     positions=split["positions"][k],
                     velocities=split["velocities"][k],
                     picoseconds=float(file["picoseconds"][k]),
@@ -311,9 +315,7 @@ def main() -> None:
                 left = min(ROUND_PS, options.picoseconds - least)
                 seed = [round(1000 * least), len(group), len(group[0].smiles)]
                 before = sum(c.picoseconds for c in group)
-                Batch(group, potential).run(
-                    round(1000 * left / TIMESTEP_FS), np.random.default_rng(seed)
-                )
+                Batch(group, potential).run(round(left / TIMESTEP_PS), np.random.default_rng(seed))
                 bar.update(sum(c.picoseconds for c in group) - before)
                 bar.set_postfix(failed=sum(bool(c.failure) for c in copies))
                 save(copies, options.model)

@@ -8,6 +8,7 @@ from typing import Any
 
 import ase
 import numpy as np
+from ase import units
 from geometries import mapped_smiles
 from molecules import FILE
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ sys.path.insert(0, str(HERE.parent))
 from provenance import write_result  # noqa: E402 - needs the path above
 
 RESULTS = HERE / "results"
+KCAL = units.kcal / units.mol
+"""A kcal/mol in eV."""
 DRUG_LIKE = (10, 35)
 """Heavy atoms."""
 LARGE = 100

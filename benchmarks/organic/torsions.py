@@ -15,7 +15,6 @@ import ase
 import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
-from ase import units
 from ase.constraints import FixInternals
 from ase.optimize import BFGS
 from geometries import ROTATABLE
@@ -23,12 +22,11 @@ from molecules import FILE
 from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdForceFieldHelpers, rdMolTransforms
-from subjects import atoms_of, conformers, gfn2, unseen_molecules, write
+from subjects import KCAL, atoms_of, conformers, gfn2, unseen_molecules, write
 from tqdm import tqdm
 
 import se3set_mlip as s3
 
-KCAL = units.kcal / units.mol
 STEPS, FMAX = 40, 0.05
 CLASH_KCAL = 30.0
 """Angles above this, where the molecule runs into itself, are left out."""

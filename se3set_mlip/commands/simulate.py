@@ -16,7 +16,9 @@ from se3set_mlip.commands.options import (
     model_and_structure_arguments,
     precision_options,
 )
+from se3set_mlip.errors import ConfigError, InputError
 from se3set_mlip.export.loading import load
+from se3set_mlip.potential.chunked import COMPILED_ATOMS_AT_ONCE
 from se3set_mlip.simulate.dynamics import ENSEMBLES, DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.engines import ENGINES, find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
@@ -213,6 +215,7 @@ def md_command(
     potential = load_potential(model, committee, device=device, dtype=dtype)
     engine_function = find_engine(engine)
     if compiled:
+        _check_compilable(len(atoms), memory_gib)
         potential = potential.compiled()
         tqdm.write("compiling the network, which takes some minutes; the run begins then")
     tqdm.write(
@@ -245,6 +248,19 @@ def md_command(
     if record.stopped is not None:
         click.echo(f"stopped: {record.stopped}", err=True)
         context.exit(3)
+
+
+def _check_compilable(n_atoms: int, memory_gib: float | None) -> None:
+    """Raise unless a compiled network would be used: not for systems computed in parts."""
+    if memory_gib is not None:
+        raise ConfigError(
+            "--compile is for systems that are computed at once, --memory for parts; leave one out"
+        )
+    if n_atoms > COMPILED_ATOMS_AT_ONCE:
+        raise InputError(
+            f"--compile is for up to {COMPILED_ATOMS_AT_ONCE:,} atoms, the structure has "
+            f"{n_atoms:,} and is computed in parts; leave --compile out"
+        )
 
 
 def format_sample(sample: Sample, record: DynamicsRecord, *, conserved: bool) -> str:

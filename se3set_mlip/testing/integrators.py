@@ -151,21 +151,57 @@ def langevin_step(
     generator
         Draws the random forces.
     """
-    step = timestep_fs * units.fs
-    masses = _masses(specimen)
-    decay = np.exp(-friction_per_ps * timestep_fs / FEMTOSECONDS_PER_PICOSECOND)
-    thermal = np.sqrt(_per_copy(temperatures_kelvin, BOLTZMANN_EV_PER_KELVIN) / masses)
-    kicked = state.velocities + 0.5 * step * state.forces / masses  # B
-    middle = state.positions + 0.5 * step * kicked  # A
-    noise = generator.standard_normal(state.positions.shape)
-    damped = decay * kicked + np.sqrt(1.0 - decay**2) * thermal * noise  # O
+    positions, velocities = baoa(
+        state.positions,
+        state.velocities,
+        state.forces,
+        masses=_masses(specimen),
+        timestep_fs=timestep_fs,
+        temperatures_kelvin=_per_copy(temperatures_kelvin),
+        friction_per_ps=friction_per_ps,
+        generator=generator,
+    )
     return _moved(
         subject,
         specimen,
-        state._replace(velocities=damped),
-        positions=middle + 0.5 * step * damped,  # A
-        half=np.full((len(state.energies), 1, 1), 0.5 * step),  # B
+        state._replace(velocities=velocities),
+        positions=positions,
+        half=np.full((len(state.energies), 1, 1), 0.5 * timestep_fs * units.fs),  # B
     )
+
+
+def baoa(
+    positions: Array,
+    velocities: Array,
+    forces: Array,
+    *,
+    masses: Array,
+    timestep_fs: float,
+    temperatures_kelvin: Array,
+    friction_per_ps: float,
+    generator: np.random.Generator,
+) -> tuple[Array, Array]:
+    """Return where atoms are after a BAOAB step, and their velocities before its last kick.
+
+    Parameters
+    ----------
+    positions, velocities, forces
+        (..., n_atoms, 3); Å, Å per ASE's unit of time, eV/Å.
+    masses, temperatures_kelvin
+        Of each atom or copy, in shapes that go with these; u, K.
+    timestep_fs, friction_per_ps
+        Time step in fs and friction in 1/ps.
+    generator
+        Draws the random forces.
+    """
+    step = timestep_fs * units.fs
+    decay = np.exp(-friction_per_ps * timestep_fs / FEMTOSECONDS_PER_PICOSECOND)
+    thermal = np.sqrt(temperatures_kelvin * BOLTZMANN_EV_PER_KELVIN / masses)
+    kicked = velocities + 0.5 * step * forces / masses  # B
+    middle = positions + 0.5 * step * kicked  # A
+    noise = generator.standard_normal(positions.shape)
+    damped = decay * kicked + np.sqrt(1.0 - decay**2) * thermal * noise  # O
+    return middle + 0.5 * step * damped, damped  # A
 
 
 def kinetic_energies(specimen: Specimen, state: State) -> Array:

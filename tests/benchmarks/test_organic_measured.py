@@ -36,8 +36,9 @@ def test_dynamics_go_on_where_they_stopped(copies, potential, tmp_path, monkeypa
     Batch(group, potential).run(5, np.random.default_rng(1))
     assert [copy.picoseconds for copy in copies] == pytest.approx([5 * TIMESTEP_FS / 1000.0] * 4)
     assert (copies[0].masses[copies[0].still.atoms.numbers == 1] == HYDROGEN_U).all()
-    save(copies, MODEL)
-    again = saved(MODEL)
+    save(copies, MODEL, {2.0: 1.5, TIMESTEP_FS: 0.02})
+    again, by_timestep = saved(MODEL)
+    assert by_timestep == {2.0: 1.5, TIMESTEP_FS: 0.02}
     assert [(c.smiles, c.kelvin) for c in again] == [(c.smiles, c.kelvin) for c in copies]
     for before, after in zip(copies, again, strict=True):
         lengths = before.bonds.lengths(before.positions)
@@ -54,9 +55,9 @@ def test_dynamics_go_on_where_they_stopped(copies, potential, tmp_path, monkeypa
 def test_weights_of_another_potential_begin_anew(copies, tmp_path, monkeypatch):
     for module in (stability, subjects):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
-    save(copies, MODEL)
+    save(copies, MODEL, {})
     monkeypatch.setattr(stability, "weights_of", lambda _: "other weights")
-    assert saved(MODEL) == []
+    assert saved(MODEL) == ([], {})
 
 
 def test_a_molecule_that_breaks_stops_and_the_others_go_on(copies, potential):

@@ -102,3 +102,13 @@ def test_a_memory_ceiling_that_is_too_low(tiny_model, command):
     name, *options = command
     message = error_of(name, tiny_model, STRUCTURE, *options, "--memory", 1e-6)
     assert "memory_gib = 1e-06 is too little" in message
+
+
+def test_what_would_run_uncompiled_is_not_compiled(tiny_model, tmp_path):
+    message = error_of("md", tiny_model, STRUCTURE, "--compile", "--memory", 1.0)
+    assert "--memory for parts; leave one out" in message
+    molecule = ase.io.read(STRUCTURE)
+    cell = ase.Atoms(molecule.symbols, molecule.positions, cell=[9.0] * 3, pbc=True)
+    ase.io.write(tmp_path / "large.xyz", cell.repeat((5, 5, 3)))  # 1,125 atoms
+    message = error_of("md", tiny_model, tmp_path / "large.xyz", "--compile")
+    assert "up to 1,024 atoms, the structure has 1,125" in message

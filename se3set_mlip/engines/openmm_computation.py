@@ -49,6 +49,8 @@ class SE3SetComputation:
         What one evaluation may take in GiB; None: what makes it fast.
     uncertainty
         Thresholds of a committee's spread, in eV/Å; None: there are none.
+    compiled
+        Whether the network is compiled when it is loaded, see :meth:`.Potential.compiled`.
 
     Attributes
     ----------
@@ -72,8 +74,10 @@ class SE3SetComputation:
         policy: BondPolicy | None = None,
         memory_gib: float | None = None,
         uncertainty: UncertaintyPolicy | None = None,
+        compiled: bool = False,
     ) -> None:
         self.uncertainty = uncertainty
+        self.compiled = compiled
         self.checkpoint = checkpoint
         self.periodic = periodic
         self.device = device
@@ -101,6 +105,10 @@ class SE3SetComputation:
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the loaded potential."""
         return self.__dict__ | {"_potential": None, "failure": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take everything; what earlier versions wrote has no ``compiled``."""
+        self.__dict__ |= {"compiled": False} | state
 
     def __call__(self, state: Any) -> tuple[float, NDArray[np.float64]]:
         """Compute an OpenMM state.
@@ -192,6 +200,8 @@ class SE3SetComputation:
                 potential_from_bytes(content, device=self.device, dtype=self.dtype)
                 for content in contents
             ]
+            if self.compiled:
+                members = [member.compiled() for member in members]
             self._potential = (
                 WatchedCommittee(members, self.uncertainty) if len(members) > 1 else members[0]
             )

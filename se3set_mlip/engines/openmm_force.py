@@ -66,8 +66,8 @@ def create_force(
     ----------
     potential
         A potential, or the path of a checkpoint; a committee too, and the thresholds of a
-        :class:`~se3set_mlip.engines.uncertainty.WatchedCommittee`. A potential that
-        ``se3set_mlip.export`` bound to the system needs nothing else, and becomes a ``TorchForce``.
+        :class:`~se3set_mlip.engines.uncertainty.WatchedCommittee`. A compiled potential is compiled
+        anew where the force is first computed. A potential that ``se3set_mlip.export`` bound to the system needs nothing else, and becomes a ``TorchForce``.
     topology
         What the force acts on: fragments, a topology, or an OpenMM ``Topology`` with its bonds.
     positions
@@ -163,6 +163,7 @@ def create_force(
         policy=policy,
         memory_gib=memory_gib,
         uncertainty=potential.policy if isinstance(potential, WatchedCommittee) else None,
+        compiled=potential.is_compiled,
     )
     force = force_class(computation)
     if particles is not None:

@@ -108,8 +108,9 @@ def test_md_with_a_thermostat_reports_no_drift(run, tiny_model):
 @pytest.mark.heavy
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own, of its compiler
-def test_md_compiled_moves_alike(run, tiny_model, tmp_path):
-    plain = ["md", tiny_model, STRUCTURE, "--duration", 0.01]
+@pytest.mark.parametrize("engine", ["ase", "openmm"])
+def test_md_compiled_moves_alike(run, tiny_model, tmp_path, engine):
+    plain = ["md", tiny_model, STRUCTURE, "--duration", 0.01, "--engine", engine]
     run(*plain, "-o", "plain.xyz")
     assert "compiling the network" in run(*plain, "--compile", "-o", "compiled.xyz")
     ends = [ase.io.read(tmp_path / f"{name}.xyz") for name in ("plain", "compiled")]

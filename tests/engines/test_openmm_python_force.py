@@ -1,6 +1,8 @@
 """OpenMM's PythonForce: numbers, copies, subsets, and what it refuses."""
 
 import copy
+import pickle
+import shutil
 import subprocess
 import sys
 
@@ -156,6 +158,16 @@ def test_a_force_without_its_checkpoint_says_which(molecule, tiny_model, tmp_pat
     path.write_bytes(tiny_model.read_bytes()[:-1])
     with pytest.raises(openmm.OpenMMException, match="not the checkpoint that this force was made"):
         compute(context_of(copy.deepcopy(system)), molecule.positions)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_potential_stays_compiled_in_copies(molecule):
+    force = create_force(molecule.potential.compiled(), molecule.fragmentation)
+    loaded = pickle.loads(pickle.dumps(force.computation))
+    assert loaded._load().is_compiled
+    plain = create_force(molecule.potential, molecule.fragmentation).computation
+    del plain.__dict__["compiled"]  # as earlier versions wrote it
+    assert not pickle.loads(pickle.dumps(plain))._load().is_compiled
 
 
 def test_a_potential_in_memory_has_no_path_to_store(molecule):

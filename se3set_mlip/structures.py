@@ -8,11 +8,18 @@ from pathlib import Path
 import ase
 import ase.io
 import numpy as np
+from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from scipy.spatial.distance import cdist
 
 from se3set_mlip.errors import InputError
 from se3set_mlip.topology.molecule import Topology
+
+Array = NDArray[np.float64]
+APART_ANGSTROM = 2.5
+"""Between atoms of two molecules that are put beside each other."""
+STEP_ANGSTROM = 0.25
 
 
 def read_structure(path: Path, *, index: int = -1, charge: int | None = None) -> ase.Atoms:
@@ -51,7 +58,7 @@ def structure_from_smiles(smiles: str, *, seed: int = 0) -> tuple[ase.Atoms, Top
     Parameters
     ----------
     smiles
-        One molecule, or several; hydrogens are added.
+        One molecule, or several, which are put beside each other; hydrogens are added.
     seed
         Seed of the embedding.
 
@@ -71,20 +78,66 @@ def structure_from_smiles(smiles: str, *, seed: int = 0) -> tuple[ase.Atoms, Top
     """
     topology = Topology.from_smiles(smiles)
     mol = _mol_with_stereochemistry(smiles)
-    parameters = rdDistGeom.ETKDGv3()
-    parameters.randomSeed = seed
-    if rdDistGeom.EmbedMolecule(mol, parameters) != 0:
-        raise InputError(
-            f"no coordinates were found for SMILES {smiles!r}; give a file with coordinates instead"
-        )
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-        rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=1000)
-    atoms = ase.Atoms(
-        numbers=topology.numbers, positions=np.array(mol.GetConformer().GetPositions())
-    )
+    places: list[tuple[int, ...]] = []
+    parts = Chem.GetMolFrags(mol, asMols=True, fragsMolAtomMapping=places)
+    positions = np.full((mol.GetNumAtoms(), 3), np.nan)
+    rng = np.random.default_rng(seed)
+    for place, part in zip(places, parts, strict=True):
+        shape = _embedded(part, seed)
+        if shape is None:
+            raise InputError(
+                f"no coordinates were found for SMILES {smiles!r}; give a file with coordinates "
+                "instead"
+            )
+        positions[list(place)] = _beside(positions[np.isfinite(positions[:, 0])], shape, rng)
+    if len(parts) > 1:
+        positions = _settled(mol, positions)
+    atoms = ase.Atoms(numbers=topology.numbers, positions=positions)
     atoms.info["smiles"] = smiles
     atoms.info["charge"] = topology.charge
     return atoms, topology
+
+
+def _embedded(mol: Chem.Mol, seed: int) -> Array | None:
+    """Return positions (n_atoms, 3) of one molecule in Å, None if none were found."""
+    parameters = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = seed
+    if rdDistGeom.EmbedMolecule(mol, parameters) != 0:
+        return None
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=1000)
+    return np.array(mol.GetConformer().GetPositions())
+
+
+def _beside(others: Array, shape: Array, rng: np.random.Generator) -> Array:
+    """Return a molecule, moved out from the middle of others until it touches none of them.
+
+    Parameters
+    ----------
+    others, shape
+        Positions (n_others, 3) and (n_atoms, 3) in Å.
+    rng
+        Draws the direction.
+    """
+    if not len(others):
+        return shape
+    direction = rng.standard_normal(3)
+    direction /= np.linalg.norm(direction)
+    moved = shape - shape.mean(axis=0) + others.mean(axis=0)
+    while cdist(others, moved).min() < APART_ANGSTROM:
+        moved = moved + STEP_ANGSTROM * direction
+    return moved
+
+
+def _settled(mol: Chem.Mol, positions: Array) -> Array:
+    """Return several molecules as a force field draws them to each other, where one fits."""
+    if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        return positions
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    conformer.SetPositions(positions)
+    mol.AddConformer(conformer, assignId=True)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=1000, ignoreInterfragInteractions=False)
+    return np.array(mol.GetConformer().GetPositions())
 
 
 def _mol_with_stereochemistry(smiles: str) -> Chem.Mol:

@@ -16,8 +16,9 @@ moved with which time step is kept there.
 
 import argparse
 import time
-from collections.abc import Iterator
-from concurrent.futures import as_completed
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, as_completed
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -188,34 +189,37 @@ class Batch:
                 return
 
 
-def batches(copies: list[Copy]) -> Iterator[list[Copy]]:
-    """Yield copies that have not failed, in groups of at most so many atoms."""
-    group: list[Copy] = []
-    for copy in copies:
-        if copy.failure:
-            continue
-        if group and sum(len(c.positions) for c in [*group, copy]) > ATOMS_IN_BATCH:
+def batches(copies: list[Copy], places: Iterable[int]) -> Iterator[list[int]]:
+    """Yield places of copies in groups of at most so many atoms."""
+    group: list[int] = []
+    n_atoms = 0
+    for k in places:
+        size = len(copies[k].positions)
+        if group and n_atoms + size > ATOMS_IN_BATCH:
             yield group
-            group = []
-        group.append(copy)
+            group, n_atoms = [], 0
+        group.append(k)
+        n_atoms += size
     if group:
         yield group
 
 
 @cache
-def potential_of(model: Path, compiled: bool) -> Any:
+def potential_of(model: Path, *, eager: bool) -> Any:
     """Return a potential in single precision; each process has its own."""
     potential = s3.load(model, dtype="float32")
-    return potential.compiled() if compiled else potential
+    return potential if eager else potential.compiled()
 
 
 def moved_on(
-    copies: list[Copy], model: Path, compiled: bool, n_steps: int, seed: list[int]
+    copies: list[Copy], model: Path, n_steps: int, seed: list[int], *, eager: bool
 ) -> list[Copy]:
     """Return copies so many steps later, or where they were when one of them failed."""
     RDLogger.DisableLog("rdApp.*")
-    Batch(copies, potential_of(model, compiled)).run(n_steps, np.random.default_rng(seed))
-    return copies
+    moving = deepcopy(copies)
+    batch = Batch(moving, potential_of(model, eager=eager))
+    batch.run(n_steps, np.random.default_rng(seed))
+    return moving
 
 
 def summary(copies: list[Copy], by_timestep: dict[float, float]) -> dict[str, Any]:
@@ -259,7 +263,9 @@ def save(copies: list[Copy], model: Path, by_timestep: dict[float, float]) -> No
         }
         for copy in copies
     ]
-    record = {"asked_weights_sha256": weights_of(model)} | summary(copies, by_timestep) | {"each": each}
+    record = (
+        {"asked_weights_sha256": weights_of(model)} | summary(copies, by_timestep) | {"each": each}
+    )
     write("stability", model, record)
     np.savez_compressed(
         RESULTS / f"stability_{model.stem}.npz",
@@ -315,6 +321,78 @@ def saved(model: Path) -> tuple[list[Copy], dict[float, float]]:
     return copies, by_timestep
 
 
+class Fleet:
+    """All copies, of which those that are behind move first.
+
+    Parameters
+    ----------
+    model
+        What moves them; its results are written after each batch.
+    copies, by_timestep
+        Where they are, and how many picoseconds were moved with each time step, see :func:`save`.
+    picoseconds
+        How far all are to come.
+    eager
+        Do not compile the network.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        copies: list[Copy],
+        by_timestep: dict[float, float],
+        *,
+        picoseconds: float,
+        eager: bool,
+    ) -> None:
+        self.model, self.copies, self.by_timestep = model, copies, by_timestep
+        self.picoseconds, self.eager = picoseconds, eager
+
+    def submit(self, pool: Executor) -> dict[Future[list[Copy]], list[int]]:
+        """Hand out batches of the copies that are behind; return which places each holds."""
+        short = [
+            k
+            for k, copy in enumerate(self.copies)
+            if not copy.failure and copy.picoseconds < self.picoseconds - 1e-9
+        ]
+        least = min((self.copies[k].picoseconds for k in short), default=self.picoseconds)
+        behind = [k for k in short if self.copies[k].picoseconds < least + 1e-9]
+        n_steps = max(1, round(min(ROUND_PS, self.picoseconds - least) / TIMESTEP_PS))
+        tasks = {}
+        for number, places in enumerate(batches(self.copies, behind)):
+            group = [self.copies[k] for k in places]
+            seed = [round(1000 * least), number, len(group)]
+            task = pool.submit(moved_on, group, self.model, n_steps, seed, eager=self.eager)
+            tasks[task] = places
+        return tasks
+
+    def take(self, places: list[int], group: list[Copy]) -> float:
+        """Put copies that have moved into their places; return by how many ps in all."""
+        moved = sum(copy.picoseconds for copy in group)
+        moved -= sum(self.copies[k].picoseconds for k in places)
+        for k, copy in zip(places, group, strict=True):
+            self.copies[k] = copy
+        self.by_timestep[TIMESTEP_FS] = self.by_timestep.get(TIMESTEP_FS, 0.0) + moved
+        save(self.copies, self.model, self.by_timestep)
+        return moved
+
+    def run(self, n_processes: int | None, end: float) -> None:
+        """Move all until they have come far enough, or until a time of ``time.monotonic``."""
+        total = len(self.copies) * self.picoseconds
+        done = sum(copy.picoseconds for copy in self.copies)
+        with (
+            processes(n_processes) as pool,
+            tqdm(total=total, initial=done, unit="ps") as bar,
+        ):
+            while tasks := self.submit(pool):
+                for task in as_completed(tasks):
+                    bar.update(self.take(tasks[task], task.result()))
+                    bar.set_postfix(failed=sum(bool(copy.failure) for copy in self.copies))
+                    if time.monotonic() > end:
+                        pool.shutdown(cancel_futures=True)
+                        return
+
+
 def main() -> None:
     """Move all molecules, a little at a time, until they have gone far enough or time is over."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -336,44 +414,13 @@ def main() -> None:
     for k, smiles in enumerate(tqdm(wanted, desc="relax", unit="molecule")):
         if smiles not in known:
             copies += started(smiles, exact, seed=k)
-    total = len(copies) * options.picoseconds
-    done = sum(copy.picoseconds for copy in copies)
-    with (
-        processes(options.processes) as pool,
-        tqdm(total=total, initial=done, unit="ps") as bar,
-    ):
-        while time.monotonic() < end:
-            short = [k for k, c in enumerate(copies) if c.picoseconds < options.picoseconds - 1e-9]
-            least = min((copies[k].picoseconds for k in short if not copies[k].failure), default=0)
-            behind = [k for k in short if copies[k].picoseconds < least + 1e-9]
-            left = min(ROUND_PS, options.picoseconds - least)
-            n_steps = max(1, round(left / TIMESTEP_PS))
-            tasks = {}
-            for number, group in enumerate(batches([copies[k] for k in behind])):
-                places = [k for k in behind if any(copies[k] is copy for copy in group)]
-                seed = [round(1000 * least), number, len(group)]
-                task = pool.submit(
-                    moved_on, group, options.model, not options.eager, n_steps, seed
-                )
-                tasks[task] = places
-            if not tasks:
-                break
-            for task in as_completed(tasks):
-                before = sum(copies[k].picoseconds for k in tasks[task])
-                for k, copy in zip(tasks[task], task.result(), strict=True):
-                    copies[k] = copy
-                moved_ps = sum(copies[k].picoseconds for k in tasks[task]) - before
-                by_timestep[TIMESTEP_FS] = by_timestep.get(TIMESTEP_FS, 0.0) + moved_ps
-                bar.update(moved_ps)
-                bar.set_postfix(failed=sum(bool(copy.failure) for copy in copies))
-                save(copies, options.model, by_timestep)
-                if time.monotonic() > end:
-                    for waiting in tasks:
-                        waiting.cancel()
-                    break
-    for name, value in summary(copies, by_timestep).items():
+    fleet = Fleet(
+        options.model, copies, by_timestep, picoseconds=options.picoseconds, eager=options.eager
+    )
+    fleet.run(options.processes, end)
+    for name, value in summary(fleet.copies, by_timestep).items():
         print(f"{name}: {value}")
-    for copy in copies:
+    for copy in fleet.copies:
         if copy.failure:
             print(f"{copy.smiles} at {copy.kelvin:g} K, {copy.picoseconds:.3g} ps: {copy.failure}")
 

@@ -35,7 +35,7 @@ from se3set_mlip.errors import ConfigError, InputError, MissingDependencyError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import checkpoint_bytes, load_checkpoint
 from se3set_mlip.potential.committee import Committee
-from se3set_mlip.potential.inputs import check_charge_known
+from se3set_mlip.potential.inputs import check_electrons_known
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.shipped import find_model
 from se3set_mlip.topology.molecule import Topology
@@ -67,7 +67,8 @@ def create_force(
     potential
         A potential, or the path of a checkpoint; a committee too, and the thresholds of a
         :class:`~se3set_mlip.engines.uncertainty.WatchedCommittee`. A compiled potential is compiled
-        anew where the force is first computed. A potential that ``se3set_mlip.export`` bound to the system needs nothing else, and becomes a ``TorchForce``.
+        anew where the force is first computed. A potential that ``se3set_mlip.export`` bound to the
+        system needs nothing else, and becomes a ``TorchForce``.
     topology
         What the force acts on: fragments, a topology, or an OpenMM ``Topology`` with its bonds.
     positions
@@ -153,7 +154,7 @@ def create_force(
         particles=particles,
         box_nm=_in_nanometers(box) if periodic and box is not None else None,
     )
-    check_charge_known(fragmentation.topology.charge, potential.metadata.charges)
+    check_electrons_known(fragmentation.topology, potential.metadata)
     computation = computation_class(
         _contents(potential) if embed or path is None else path,
         fragmentation,

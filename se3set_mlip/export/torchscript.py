@@ -35,7 +35,7 @@ from se3set_mlip.export.interpreter import expect_torchscript, limit_specialisat
 from se3set_mlip.export.modules import BoundPotential, GenericPotential
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.checkpoint import package_version, weights_checksum
-from se3set_mlip.potential.inputs import check_charge_known
+from se3set_mlip.potential.inputs import check_electrons_known
 from se3set_mlip.potential.potential import Potential
 from se3set_mlip.potential.potential_module import PotentialModule
 
@@ -182,7 +182,7 @@ def _check_bound(
             f"the potential does not know the elements with numbers {unknown}, only "
             f"{list(potential.elements)}; use a potential trained on them"
         )
-    check_charge_known(fragmentation.topology.charge, potential.metadata.charges)
+    check_electrons_known(fragmentation.topology, potential.metadata)
     n_atoms = fragmentation.topology.n_atoms
     if particles is None:
         return

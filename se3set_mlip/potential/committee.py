@@ -57,6 +57,7 @@ class Committee(Potential):
             description=f"mean of {len(self.members)} potentials",
             level_of_theory=theories.pop() if len(theories) == 1 else "unknown",
             charges=_common_charges(self.members),
+            closed_shells=any(member.metadata.closed_shells for member in self.members),
         )
         modules = torch.nn.ModuleList([member.module for member in self.members])
         super().__init__(modules, self.members[0].config, metadata)

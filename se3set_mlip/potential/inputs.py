@@ -8,8 +8,10 @@ from se3set_mlip.elements import symbol
 from se3set_mlip.errors import InputError
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.hypergraph.hypergraph import System
+from se3set_mlip.potential.results import Metadata
 from se3set_mlip.topology.arrays import integer_array, real_array
 from se3set_mlip.topology.geometry import Box, check_not_huge, close_pairs, make_box
+from se3set_mlip.topology.molecule import Topology
 
 COINCIDENT_ANGSTROM = 0.1
 
@@ -43,14 +45,26 @@ def checked_positions(numbers: np.ndarray, positions: ArrayLike) -> np.ndarray:
     return points
 
 
-def check_charge_known(charge: int, charges: tuple[int, ...]) -> None:
-    """Raise ``InputError`` for a total charge that no structure of the training had."""
+def has_odd_electrons(numbers: ArrayLike, charge: int) -> bool:
+    """Tell whether atoms (n_atoms,) with a total charge have an odd number of electrons."""
+    return bool((int(np.sum(numbers)) - charge) % 2)
+
+
+def check_electrons_known(topology: Topology, metadata: Metadata) -> None:
+    """Raise ``InputError`` for a total charge or an odd electron that the training had not."""
+    charge, charges = topology.charge, metadata.charges
     if charges and charge not in charges:
         known = ", ".join(f"{known:+d}" if known else "0" for known in charges)
         raise InputError(
             f"the structure has charge {charge:+d}, the potential was trained on charges {known} "
             "only, and its energy would mean nothing; correct the charge or the protonation, or "
             "train a potential on such charges"
+        )
+    if metadata.closed_shells and has_odd_electrons(topology.numbers, charge):
+        raise InputError(
+            f"the structure has an odd number of electrons at charge {charge:+d}, the potential "
+            "was trained on closed shells only, and its energy would mean nothing; add the "
+            "hydrogen that is missing, correct the charge, or train a potential on radicals"
         )
 
 

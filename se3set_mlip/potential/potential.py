@@ -31,7 +31,7 @@ from se3set_mlip.potential.chunked import (
 from se3set_mlip.potential.config import PotentialConfig
 from se3set_mlip.potential.fragment_cache import FragmentCache
 from se3set_mlip.potential.hessian import hessian
-from se3set_mlip.potential.inputs import check_charge_known, make_system
+from se3set_mlip.potential.inputs import check_electrons_known, make_system
 from se3set_mlip.potential.potential_module import PotentialModule, PotentialOutput
 from se3set_mlip.potential.results import Evaluation, Metadata, split_output
 from se3set_mlip.topology.molecule import Topology
@@ -201,7 +201,7 @@ class Potential:
         ------
         InputError
             Also for fragments that were made with other settings than the potential's, and for a
-            total charge that it was not trained on.
+            total charge or an odd number of electrons that it was not trained on.
         """
         if not isinstance(fragmentation, Fragmentation):
             raise InputError(
@@ -213,7 +213,7 @@ class Potential:
                 f"the fragments were made with {fragmentation.config}, the potential needs "
                 f"{self.config.fragmentation}; make them with potential.fragment(...)"
             )
-        check_charge_known(fragmentation.topology.charge, self.metadata.charges)
+        check_electrons_known(fragmentation.topology, self.metadata)
         return make_system(
             numbers,
             positions,

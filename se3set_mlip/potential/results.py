@@ -25,6 +25,9 @@ class Metadata:
     charges
         Total charges of the structures it was trained on; it refuses others. Empty: not known, and
         nothing is refused.
+    closed_shells
+        Whether every structure it was trained on had an even number of electrons; it refuses
+        others. False: not so, or not known.
     metrics
         Errors by name, the unit in the name.
     created
@@ -39,6 +42,7 @@ class Metadata:
     license: str = ""
     authors: str = ""
     charges: tuple[int, ...] = ()
+    closed_shells: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     created: str = ""
     package_version: str = ""

@@ -20,6 +20,7 @@ from se3set_mlip.errors import InputError
 from se3set_mlip.potential.chunked import check_memory
 from se3set_mlip.potential.committee import Committee
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.simulate.clashes import check_no_clash
 from se3set_mlip.simulate.record import DynamicsRecord, Sample, with_results
 from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.simulate.velocities import draw_momenta
@@ -162,7 +163,8 @@ def run_dynamics(
     Raises
     ------
     InputError
-        If the energy is no longer finite; for thresholds of a spread without a committee.
+        If the energy is no longer finite; for thresholds of a spread without a committee, and for
+        atoms inside each other.
     UncertaintyError
         If a committee's spread is above ``stop_above`` at the start.
     TopologyError
@@ -174,6 +176,7 @@ def run_dynamics(
             f"thresholds of a spread, {thresholds}, but one potential alone has none; give a "
             "committee of two or more, or no thresholds"
         )
+    check_no_clash(atoms)
     moving = atoms.copy()
     if not config.keep_velocities:
         moving.set_momenta(

@@ -14,6 +14,7 @@ from se3set_mlip.engines.ase_calculator import SE3SetCalculator
 from se3set_mlip.engines.bond_policy import CHECK_INTERVAL, TopologyChange
 from se3set_mlip.errors import InputError
 from se3set_mlip.potential.potential import Potential
+from se3set_mlip.simulate.clashes import check_no_clash
 from se3set_mlip.simulate.trajectory import open_trajectory
 from se3set_mlip.topology.molecule import Topology
 
@@ -85,7 +86,7 @@ def relax(
     Raises
     ------
     InputError
-        For an unknown optimizer, or ``cell`` without periodic boundaries.
+        For an unknown optimizer, ``cell`` without periodic boundaries, or atoms inside each other.
     ConfigError
         For an unknown ``on_bond_change``, or an interval below 1.
     TopologyError
@@ -98,6 +99,7 @@ def relax(
             "the cell of a structure without periodic boundaries cannot be relaxed; leave the "
             "option out or set pbc"
         )
+    check_no_clash(atoms)
     moving = atoms.copy()
     moving.calc = SE3SetCalculator(
         potential,

@@ -9,6 +9,7 @@ from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.errors import ConfigError, DatasetError
 from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.potential.fragment_cache import stated_charge
+from se3set_mlip.potential.inputs import has_odd_electrons
 from se3set_mlip.potential.potential import Metadata, Potential
 from se3set_mlip.potential.potential_module import PotentialModule
 from se3set_mlip.training.config import TrainingConfig
@@ -46,9 +47,10 @@ def build_potential(
         labels=settings.labels,
     )
     charges = trained_charges(data.training)
+    closed_shells = not any(_is_open(frame) for frame in data.training)
     for part, frames in data.parts.items():
         if frames is not data.training:
-            _check_charges(frames, charges, part=part)
+            _check_electrons(frames, charges, closed_shells=closed_shells, part=part)
         check_covered(frames, references, part=part)
         if settings.check_units:
             check_energies(frames, references)
@@ -81,6 +83,7 @@ def build_potential(
         description=card.description,
         authors=card.authors,
         charges=charges,
+        closed_shells=closed_shells,
     )
     potential = Potential(module, config.potential, metadata)
     return potential.to(device=_device(config.run.device))
@@ -91,7 +94,14 @@ def trained_charges(frames: Sequence[Frame]) -> tuple[int, ...]:
     return tuple(sorted({stated_charge(frame.atoms) for frame in frames}))
 
 
-def _check_charges(frames: Sequence[Frame], charges: tuple[int, ...], *, part: str) -> None:
+def _is_open(frame: Frame) -> bool:
+    """Tell whether a structure has an odd number of electrons."""
+    return has_odd_electrons(frame.atoms.numbers, stated_charge(frame.atoms))
+
+
+def _check_electrons(
+    frames: Sequence[Frame], charges: tuple[int, ...], *, closed_shells: bool, part: str
+) -> None:
     """Raise ``DatasetError`` for a structure that the trained potential would refuse."""
     for frame in frames:
         charge = stated_charge(frame.atoms)
@@ -99,6 +109,11 @@ def _check_charges(frames: Sequence[Frame], charges: tuple[int, ...], *, part: s
             raise DatasetError(
                 f"{frame.name} of the {part} set has charge {charge:+d}, which no structure of the "
                 "training set has; move one there, or leave it out"
+            )
+        if closed_shells and _is_open(frame):
+            raise DatasetError(
+                f"{frame.name} of the {part} set has an odd number of electrons, no structure of "
+                "the training set has; correct its charge, move one there, or leave it out"
             )
 
 

@@ -1,6 +1,7 @@
 """What measures the general potential: dynamics that go on where they stopped, and break."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
 
 import stability
 import subjects
-from ammonium import LENGTHS, amide, proton_of, summary
-from stability import HYDROGEN_U, TIMESTEP_FS, Batch, batches, save, saved, started
+from ammonium import LENGTHS, amide, proton_of
+from ammonium import summary as ammonium_summary
+from stability import HYDROGEN_U, TIMESTEP_FS, Batch, Fleet, batches, save, saved, started, summary
 
 import se3set_mlip as s3
 
@@ -32,8 +34,7 @@ def copies(potential):
 def test_dynamics_go_on_where_they_stopped(copies, potential, tmp_path, monkeypatch):
     for module in (stability, subjects):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
-    (group,) = batches(copies)
-    Batch(group, potential).run(5, np.random.default_rng(1))
+    Batch(copies, potential).run(5, np.random.default_rng(1))
     assert [copy.picoseconds for copy in copies] == pytest.approx([5 * TIMESTEP_FS / 1000.0] * 4)
     assert (copies[0].masses[copies[0].still.atoms.numbers == 1] == HYDROGEN_U).all()
     save(copies, MODEL, {2.0: 1.5, TIMESTEP_FS: 0.02})
@@ -47,8 +48,7 @@ def test_dynamics_go_on_where_they_stopped(copies, potential, tmp_path, monkeypa
         np.testing.assert_allclose(after.velocities, before.velocities, atol=1e-6)
         np.testing.assert_allclose(after.bonds.relaxed, before.bonds.relaxed, atol=1e-5)
         assert after.picoseconds == before.picoseconds
-    (group,) = batches(again)
-    Batch(group, potential).run(1, np.random.default_rng(2))
+    Batch(again, potential).run(1, np.random.default_rng(2))
     assert min(copy.picoseconds for copy in again) > max(copy.picoseconds for copy in copies)
 
 
@@ -60,7 +60,13 @@ def test_weights_of_another_potential_begin_anew(copies, tmp_path, monkeypatch):
     assert saved(MODEL) == ([], {})
 
 
-def test_a_molecule_that_breaks_stops_and_the_others_go_on(copies, potential):
+def test_batches_are_filled_up_to_so_many_atoms(copies, monkeypatch):
+    monkeypatch.setattr(stability, "ATOMS_IN_BATCH", 16)  # methanol has 6, acetamide 9
+    assert list(batches(copies, [0, 1, 2, 3])) == [[0, 1], [2], [3]]
+    assert list(batches(copies, [3, 1])) == [[3, 1]]
+
+
+def test_a_molecule_that_breaks_stops_and_the_others_go_on(copies, tmp_path, monkeypatch):
     broken, hot = copies[0], copies[3]
     oxygen = int(np.flatnonzero(broken.still.atoms.numbers == 8)[0])
     broken.positions[oxygen] += [2.0, 0.0, 0.0]
@@ -71,19 +77,28 @@ def test_a_molecule_that_breaks_stops_and_the_others_go_on(copies, potential):
         hot.look()
     assert hot.failure.endswith(" K")
     assert [copy.failure for copy in (copies[1], copies[2])] == ["", ""]
-    (group,) = batches(copies)
-    assert group == [copies[1], copies[2]]
-    Batch(group, potential).run(2, np.random.default_rng(1))
-    assert copies[1].picoseconds > broken.picoseconds == 0.0
+    for module in (stability, subjects):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(stability, "ROUND_PS", 0.006)
+    by_timestep: dict[float, float] = {2.0: 1.0}
+    fleet = Fleet(MODEL, copies, by_timestep, picoseconds=0.009, eager=True)
+    with ThreadPoolExecutor(1) as pool:
+        while tasks := fleet.submit(pool):
+            assert list(tasks.values()) == [[1, 2]]
+            for task in as_completed(tasks):
+                fleet.take(tasks[task], task.result())
+    assert [copy.picoseconds for copy in fleet.copies] == pytest.approx([0.0, 0.009, 0.009, 0.0])
+    assert by_timestep == {2.0: 1.0, TIMESTEP_FS: pytest.approx(0.018)}
+    found = summary(saved(MODEL)[0], by_timestep)
+    assert (found["failures"], found["picoseconds_at_least"]) == (2, pytest.approx(0.009))
 
 
 def test_forces_are_those_of_one_molecule_alone(copies, potential):
-    (group,) = batches(copies)
-    batch = Batch(group, potential)
-    together = batch.forces(np.concatenate([copy.positions + 7.0 for copy in group]))
-    atoms = group[2].still.atoms.copy()
+    batch = Batch(copies, potential)
+    together = batch.forces(np.concatenate([copy.positions + 7.0 for copy in copies]))
+    atoms = copies[2].still.atoms.copy()
     atoms.info.pop("mapped_smiles")
-    alone = potential.evaluate(atoms, topology=group[2].still.topology).forces
+    alone = potential.evaluate(atoms, topology=copies[2].still.topology).forces
     start = int(batch.ends[1])
     assert np.abs(alone).max() > 1e-3
     np.testing.assert_allclose(together[start : start + len(atoms)], alone, atol=1e-4)
@@ -96,6 +111,6 @@ def test_the_proton_is_the_one_that_points_to_the_carbonyl():
     assert (numbers[nitrogen], numbers[proton], numbers[oxygen]) == (7, 1, 8)
     assert shapes[0].get_distance(nitrogen, proton) < 1.2
     profile = np.where(LENGTHS < 1.25, 1.0, 3.5).tolist()
-    found = summary([{"model_kcal": [0.0] * len(LENGTHS), "gfn2_kcal": profile}])
+    found = ammonium_summary([{"model_kcal": [0.0] * len(LENGTHS), "gfn2_kcal": profile}])
     assert found["gfn2_barrier_kcal"] == [2.5]
     assert found["mae_kcal_by_length"] == profile

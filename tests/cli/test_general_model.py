@@ -104,6 +104,26 @@ def test_charges_and_elements_that_it_never_saw_are_refused():
         potential.evaluate(silane)
 
 
+def test_radicals_are_refused(run):
+    result = CliRunner().invoke(main, ["relax", "--smiles", "C[CH2]"])
+    assert result.exit_code == 2
+    assert "odd number of electrons at charge +0" in result.stderr
+
+
+def test_molecules_of_one_smiles_lie_beside_each_other(run):
+    for smiles in ("CC#N.O", "O.O.O", "CC(=O)[O-].C[NH3+]", "C[Si](C)(C)C.O"):
+        atoms, topology = structure_from_smiles(smiles)
+        distances = atoms.get_all_distances()
+        bonded = np.eye(len(atoms), dtype=bool)
+        for i, j in topology.bonds:
+            bonded[i, j] = bonded[j, i] = True
+        assert distances[~bonded].min() > 1.4
+        assert distances.max() < 10.0
+    output = run("relax", "--smiles", "CC#N.O", "--fmax", 0.05)
+    assert "\nconverged" in output
+    assert ase.io.read("relaxed.xyz").get_all_distances()[5].max() < 8.0
+
+
 def test_two_structures_are_one_too_many(run, tmp_path):
     for name in ("a.xyz", "b.xyz"):
         ase.io.write(tmp_path / name, ase.io.read(shipped_structure(GENERAL_MODEL)))

@@ -68,6 +68,30 @@ def test_a_committee_knows_what_all_members_know(neutral, tiny_potential, hydrox
         committee.evaluate(hydroxide)
 
 
+@pytest.fixture
+def closed(tiny_potential):
+    """A potential that was trained on closed shells."""
+    metadata = dataclasses.replace(tiny_potential.metadata, closed_shells=True)
+    return Potential(tiny_potential.module, tiny_potential.config, metadata)
+
+
+def test_an_odd_electron_is_refused(closed, hydroxide, tiny_potential, tmp_path):
+    assert closed.evaluate(hydroxide).energy == tiny_potential.evaluate(hydroxide).energy
+    methyl, topology = molecule("CH3"), s3.Topology.from_smiles("[CH3]")
+    tiny_potential.evaluate(
+        methyl, topology=topology
+    )  # of a model that does not know, nothing is refused
+    for potential in (closed, s3.Committee([tiny_potential, closed])):
+        with pytest.raises(InputError, match=r"odd number of electrons at charge \+0, .* closed"):
+            potential.evaluate(methyl, topology=topology)
+    with pytest.raises(InputError, match="odd number of electrons"):
+        create_force(closed, topology, positions=methyl.positions / 10)
+    with pytest.raises(InputError, match="odd number of electrons"):
+        bind(closed, closed.fragment(topology, methyl.positions))
+    save_checkpoint(tmp_path / "model.safetensors", closed)
+    assert load_checkpoint(tmp_path / "model.safetensors").metadata.closed_shells
+
+
 def test_a_charge_is_stated_as_a_number_or_by_smiles(hydroxide):
     assert stated_charge(hydroxide) == -1
     del hydroxide.info["charge"]

@@ -22,6 +22,26 @@ def atoms():
     return ase.io.read(shipped_structure("acetylacetone"))
 
 
+@pytest.mark.parametrize("periodic", [False, True])
+def test_atoms_inside_each_other_are_no_start(atoms, tiny_potential, periodic):
+    clashing = atoms.copy()
+    if periodic:  # with an image of the first atom
+        clashing.set_cell([30.0, 30.0, 30.0])
+        clashing.pbc = True
+        clashing.positions[7] = clashing.positions[0] + [29.7, 0.0, 0.0]
+    else:
+        clashing.positions[7] = clashing.positions[0] + [0.3, 0.0, 0.0]
+    message = r"[CO]0 and H7 are 0\.30 Å apart, so they coincide or lie inside each other"
+    with pytest.raises(InputError, match=message):
+        relax(tiny_potential, clashing)
+    with pytest.raises(InputError, match=message):
+        run_dynamics(tiny_potential, clashing, SHORT, engine=ase_samples)
+    nanometers = atoms.copy()
+    nanometers.positions *= 0.1
+    with pytest.raises(InputError, match="inside each other; are the positions in Å"):
+        relax(tiny_potential, nanometers)
+
+
 def record_of(times, potential, kinetic, atoms) -> DynamicsRecord:
     return DynamicsRecord(
         times_ps=np.array(times),

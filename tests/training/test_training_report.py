@@ -265,7 +265,8 @@ def test_the_model_knows_the_charges_of_its_training(structures, write_xyz, make
     )
     settings = {"train_files": [str(path)], "n_train": 6, "n_validation": 2}
     result = train(make_config(data=settings, optimizer={"epochs": 1}), echo=quiet)
-    assert load_checkpoint(result.best_model).metadata.charges == (0,)
+    metadata = load_checkpoint(result.best_model).metadata
+    assert (metadata.charges, metadata.closed_shells) == ((0,), True)
     anion = structures[9].copy()
     anion.arrays["REF_forces"] = anion.info["F"]
     anion.info = {"charge": -1, "REF_energy": anion.info["E"]}

@@ -176,7 +176,7 @@ def run_dynamics(
             f"thresholds of a spread, {thresholds}, but one potential alone has none; give a "
             "committee of two or more, or no thresholds"
         )
-    check_no_clash(atoms)
+    check_no_clash(atoms, topology)
     moving = atoms.copy()
     if not config.keep_velocities:
         moving.set_momenta(

@@ -99,7 +99,7 @@ def relax(
             "the cell of a structure without periodic boundaries cannot be relaxed; leave the "
             "option out or set pbc"
         )
-    check_no_clash(atoms)
+    check_no_clash(atoms, topology)
     moving = atoms.copy()
     moving.calc = SE3SetCalculator(
         potential,

@@ -1,5 +1,6 @@
 """Dynamics: what is measured, recorded and written, and the same in both engines."""
 
+import ase
 import ase.io
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from se3set_mlip.simulate.openmm_engine import openmm_samples
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import relax
 from se3set_mlip.simulate.velocities import draw_momenta
+from se3set_mlip.topology.molecule import Topology
 
 ENGINES = {"ase": ase_samples, "openmm": openmm_samples}
+WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
 SHORT = DynamicsConfig(duration_ps=0.01, timestep_fs=0.5, interval=4, seed=5)
 
 
@@ -36,6 +39,9 @@ def test_atoms_inside_each_other_are_no_start(atoms, tiny_potential, periodic):
         relax(tiny_potential, clashing)
     with pytest.raises(InputError, match=message):
         run_dynamics(tiny_potential, clashing, SHORT, engine=ase_samples)
+    water = ase.Atoms("OH2OH2", np.concatenate([WATER, WATER + np.array([0.0, 0.0, 0.9])]))
+    with pytest.raises(InputError, match=r"[HO]\d and [HO]\d are 0\.90 Å apart"):
+        relax(tiny_potential, water, topology=Topology.from_smiles("O.O"))
     nanometers = atoms.copy()
     nanometers.positions *= 0.1
     with pytest.raises(InputError, match="inside each other; are the positions in Å"):

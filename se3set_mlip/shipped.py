@@ -67,8 +67,13 @@ def is_model(name_or_path: str | Path) -> bool:
     """Return whether this is called as model files are, or as a shipped model is."""
     path = Path(name_or_path)
     return path.suffix in MODEL_SUFFIXES or (
-        not path.exists() and path.name in _names(".safetensors") and len(path.parts) == 1
+        not path.exists() and path.name in model_names() and len(path.parts) == 1
     )
+
+
+def model_names() -> list[str]:
+    """Return the names of all shipped models."""
+    return _names(".safetensors")
 
 
 def _find(name: str, suffix: str, kind: str) -> Path:

@@ -9,7 +9,7 @@ import click
 import torch
 
 from se3set_mlip.errors import ArtifactError, InputError
-from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model
+from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model, model_names
 from se3set_mlip.structures import read_structure, structure_from_smiles
 from se3set_mlip.topology.molecule import Topology
 
@@ -71,6 +71,10 @@ def model_and_atoms(
     named = bool(names) and is_model(names[0])
     rest = names[1:] if named else names
     model = MODEL.convert(names[0], None, None) if named else None
+    if rest and not Path(rest[0]).suffix and not Path(rest[0]).exists():
+        raise InputError(
+            f"{rest[0]!r} is no file, and no shipped model; those are {', '.join(model_names())}"
+        )
     if len(rest) > 1:
         raise InputError(
             f"{', '.join(rest)} are {len(rest)} structures; name one, and before it a model, which "

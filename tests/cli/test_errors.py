@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from se3set_mlip.cli import main
-from se3set_mlip.shipped import shipped_structure
+from se3set_mlip.shipped import GENERAL_MODEL, shipped_structure
 
 STRUCTURE = str(shipped_structure("acetylacetone"))
 
@@ -102,6 +102,13 @@ def test_a_memory_ceiling_that_is_too_low(tiny_model, command):
     name, *options = command
     message = error_of(name, tiny_model, STRUCTURE, *options, "--memory", 1e-6)
     assert "memory_gib = 1e-06 is too little" in message
+
+
+def test_a_misspelt_model_is_answered_with_the_names_of_all():
+    for structure in ((STRUCTURE,), ("--smiles", "O")):
+        message = error_of("relax", "gfn2-smal", *structure)
+        assert "'gfn2-smal' is no file, and no shipped model; those are acetylacetone" in message
+        assert GENERAL_MODEL in message
 
 
 def test_what_would_run_uncompiled_is_not_compiled(tiny_model, tmp_path):

@@ -1,18 +1,19 @@
 r"""From GFN2-xTB to density functional theory: errors against frames used, from scratch and tuned.
 
     python benchmarks/organic/tune.py MODEL [--frames 50 200 660] [--steps 600 1200 2400]
-    python benchmarks/organic/tune.py MODEL --choose 150
-    cd runs/organic/tune && se3set label more.xyz -o more_wb97x.xyz --method wb97x/6-31g*
+    python benchmarks/organic/tune.py MODEL --choose 340
+    cd runs/organic/tune
+    se3set label more.xyz -o more_wb97x.xyz --method wb97x/6-31g* --density-fitting
     python benchmarks/organic/tune.py MODEL --frames 660 --steps 1200 \
-        --more runs/organic/tune/more_wb97x.xyz
+        --more benchmarks/organic/data/small_340_wb97x_631gs.xyz.gz
     python benchmarks/organic/tune.py MODEL --check 12 [--grid 5]
 
 Labels are those of ANI-1x, wB97X/6-31G(d), in ``data``; structures of one formula are of one part.
 Runs from scratch and tuned take the same number of steps. ``--more`` adds structures to learn from
 that ``se3set label --method wb97x/6-31g*`` has labelled; they must have no formula that is held
 out; ``--choose`` draws such ones from what ``small.py`` made. ``--check`` computes a few of the
-labels again with PySCF. Writes ``results/tune_MODEL.json`` and a picture, or
-``results/ani1x_labels_gridN.json``.
+labels again with PySCF. Writes ``results/tune_MODEL.json``, which keeps what was measured before
+with the same weights, and a picture, or ``results/ani1x_labels_gridN.json``.
 """
 
 import argparse
@@ -175,15 +176,34 @@ def choose(number: int, seed: int) -> Path:
     return WORK / "more.xyz"
 
 
-def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
-    """Draw both curves."""
+def together(model: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows and those of earlier runs with the same weights that they do not replace."""
+    path = RESULTS / f"tune_{model.stem}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if known.get("asked_weights_sha256") != weights_of(model):
+        return rows
+    names = ("kind", "frames", "more", "steps", "seed")
+    measured = [[row[name] for name in names] for row in rows]
+    before = [row for row in known["runs"] if [row[name] for name in names] not in measured]
+    return sorted(
+        [*before, *rows], key=lambda row: (row["kind"], row["frames"] + row["more"], row["steps"])
+    )
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw the errors of all runs, and how many steps each took."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
     names = {"force_mae": "force MAE, meV/Å", "energy_mae_per_atom": "energy MAE, meV/atom"}
     for axis, (measure, label) in zip(axes, names.items(), strict=True):
-        for kind, curve in found.items():
-            numbers = [int(number) for number in curve]
-            axis.loglog(numbers, [row[measure] for row in curve.values()], "o-", label=kind)
+        for kind in RATES:
+            part = [row for row in rows if row["kind"] == kind]
+            numbers = [row["frames"] + row["more"] for row in part]
+            axis.loglog(numbers, [row[measure] for row in part], "o", label=kind)
+            for number, row in zip(numbers, part, strict=True):
+                text = f" {row['steps']:,} steps"
+                axis.annotate(text, (number, row[measure]), fontsize=7, va="bottom")
         axis.set(xlabel="frames of wB97X/6-31G(d)", ylabel=label)
+        axis.margins(x=0.25)
         axis.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -240,17 +260,25 @@ def main() -> None:
     if options.more:
         check_formulas(options.more)
     paths = prepare()
-    found: dict[str, dict[str, dict[str, float]]] = {kind: {} for kind in options.kinds}
+    more = len(ase.io.read(options.more, ":")) if options.more else 0
+    rows: list[dict[str, Any]] = []
     for number, steps in zip(options.frames, options.steps, strict=True):
         for kind in options.kinds:
-            row = run(
+            settings = {
+                "kind": kind,
+                "frames": number,
+                "more": more,
+                "steps": steps,
+                "seed": options.seed,
+            }
+            row = settings | run(
                 options.model, kind, number, steps, paths, options.seed, more=options.more
-            ) | {"steps": steps}
-            found[kind][str(number)] = row
-            print(kind, number, row)
-    path = write("tune_more" if options.more else "tune", options.model, found)
-    if len(options.frames) > 1:
-        draw(found, path.with_suffix(".png"))
+            )
+            rows.append(row)
+            print(row)
+    rows = together(options.model, rows)
+    record = {"asked_weights_sha256": weights_of(options.model), "runs": rows}
+    draw(rows, write("tune", options.model, record).with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
 
 import stability
 import subjects
+import tune
 from ammonium import LENGTHS, amide, proton_of
 from ammonium import summary as ammonium_summary
 from stability import HYDROGEN_U, TIMESTEP_FS, Batch, Fleet, batches, save, saved, started, summary
@@ -114,3 +115,25 @@ def test_the_proton_is_the_one_that_points_to_the_carbonyl():
     found = ammonium_summary([{"model_kcal": [0.0] * len(LENGTHS), "gfn2_kcal": profile}])
     assert found["gfn2_barrier_kcal"] == [2.5]
     assert found["mae_kcal_by_length"] == profile
+
+
+def test_tuning_keeps_what_was_measured_with_the_same_weights(tmp_path, monkeypatch):
+    for module in (tune, subjects):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+
+    def row(**changes):
+        same = {"kind": "tuned", "frames": 50, "more": 0, "steps": 300, "seed": 1}
+        return same | {"force_mae": 1.0} | changes
+
+    first = [row(), row(frames=200)]
+    record = {"asked_weights_sha256": subjects.weights_of(MODEL), "runs": first}
+    subjects.write("tune", MODEL, record)
+    found = tune.together(MODEL, [row(force_mae=2.0), row(more=340), row(kind="scratch")])
+    assert found == [
+        row(kind="scratch"),
+        row(force_mae=2.0),
+        row(frames=200),
+        row(more=340),
+    ]
+    subjects.write("tune", MODEL, record | {"asked_weights_sha256": "others"})
+    assert tune.together(MODEL, [row()]) == [row()]

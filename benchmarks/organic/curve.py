@@ -1,10 +1,13 @@
-"""Learning curve: errors on validation molecules against geometries learned, for all runs.
+"""Learning curves: errors on validation molecules against geometries learned, and against steps.
 
-    for n in 1000 4000 12000; do python benchmarks/organic/train.py --n-train $n --epochs 4; done
+    train="python benchmarks/organic/train.py --size small --batch-pairs 2750"
+    for n in 1164 4656; do $train --n-train $n --steps 4000; done
+    for steps in 1000 2000 4000 8000; do $train --steps $steps; done
     python benchmarks/organic/curve.py
 
 Reads the reports of the runs in ``runs/organic``; writes ``results/curve.json`` and ``.png``. Runs
-that are in the results and no longer in the folder are kept.
+that are in the results and no longer in the folder are kept. Curves are of runs from random
+weights; those that go on from a trained potential are drawn by themselves.
 """
 
 import argparse
@@ -52,14 +55,41 @@ def gather(folder: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["size"], row["length"], row["geometries"]))
 
 
-def kind(row: dict[str, Any]) -> tuple[str, str, str]:
-    """Return what the runs of a curve share."""
-    return row["size"], row["length"], row["initial"] or ""
-
-
 def identity(row: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells a run from others."""
     return tuple(row[name] for name in ("size", "length", "seed", "initial", "geometries"))
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw errors against geometries at as many steps, and against steps with all geometries."""
+    fresh = [row for row in rows if not row["initial"] and row["length"].endswith("steps")]
+    largest = max((row["geometries"] for row in fresh), default=0)
+    lengths = [row["steps"] for row in fresh if row["geometries"] < largest]
+    most = max(lengths, default=0)
+    measures = {"force_mae": "force MAE, meV/Å", "energy_mae_per_atom": "energy MAE, meV/atom"}
+    figure, axes = plt.subplots(2, 2, figsize=(8, 6), layout="constrained", sharey="row")
+    for (left, right), (name, label) in zip(axes, measures.items(), strict=True):
+        same = sorted((row["geometries"], row[name]) for row in fresh if row["steps"] == most)
+        left.loglog(*zip(*same, strict=True), "o-", label=f"small, {most:,} steps")
+        left.set(xlabel="geometries learned", ylabel=label)
+        full = sorted((row["steps"], row[name]) for row in fresh if row["geometries"] == largest)
+        right.loglog(*zip(*full, strict=True), "o-", label=f"small, {largest:,} geometries")
+        for size, marker in (("small", "s"), ("medium", "^")):
+            later = [
+                (row["steps"], row[name])
+                for row in rows
+                if row["initial"] and row["size"] == size and row["geometries"] == largest
+            ]
+            if later:
+                known = f"{size}, going on from a trained one"
+                right.loglog(*zip(*later, strict=True), marker, label=known)
+        right.set(xlabel="steps")
+        for axis in (left, right):
+            axis.grid(visible=True, which="both", alpha=0.3)
+    for axis in axes[0]:
+        axis.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -75,18 +105,7 @@ def main() -> None:
     if not rows:
         parser.error(f"no run in {options.data} has ended; run train.py first")
     write_result(path, {"runs": rows})
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
-    for size, length, initial in sorted({kind(row) for row in rows}):
-        part = [row for row in rows if kind(row) == (size, length, initial)]
-        numbers = [row["geometries"] for row in part]
-        for axis, name in zip(axes, ("force_mae", "energy_mae_per_atom"), strict=True):
-            label = f"{size}, {length} passes".replace("steps passes", " steps")
-            label += f" from {initial}" if initial else ""
-            axis.loglog(numbers, [row[name] for row in part], "o-", label=label)
-    axes[0].set(xlabel="geometries learned", ylabel="force MAE, meV/Å")
-    axes[1].set(xlabel="geometries learned", ylabel="energy MAE, meV/atom")
-    axes[0].legend()
-    figure.savefig(RESULTS / "curve.png", dpi=120)
+    draw(rows, RESULTS / "curve.png")
     for row in rows:
         print({name: value for name, value in row.items() if name != "by_epoch"})
 

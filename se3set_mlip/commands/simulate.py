@@ -120,6 +120,11 @@ def relax_command(
     "--timestep", default=_DEFAULTS.timestep_fs, show_default=True, help="Time step in fs."
 )
 @click.option(
+    "--hydrogen-mass",
+    type=float,
+    help="Mass of hydrogens in u: with 4, a time step of 2 fs does.  [default: their own]",
+)
+@click.option(
     "--temperature",
     default=_DEFAULTS.temperature_kelvin,
     show_default=True,
@@ -171,6 +176,7 @@ def md_command(
     engine: str,
     duration: float,
     timestep: float,
+    hydrogen_mass: float | None,
     temperature: float,
     friction: float,
     trajectory: Path,
@@ -200,6 +206,7 @@ def md_command(
         ensemble=ensemble,
         duration_ps=duration,
         timestep_fs=timestep,
+        hydrogen_mass_u=hydrogen_mass,
         temperature_kelvin=temperature,
         friction_per_ps=friction,
         interval=interval,

@@ -6,6 +6,7 @@ not depend on the engine.
 Energies in eV, lengths in Å, times in ps except for the time step (fs).
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -52,6 +53,10 @@ class DynamicsConfig:
         Seed of the velocities and of the thermostat.
     keep_velocities
         Start with the velocities that the atoms have instead of drawing new ones.
+    hydrogen_mass_u
+        Mass of hydrogens in u; None: that of the atoms. With 4 u a time step of 2 fs does (3 fs
+        is in resonance with O-H bonds, which break). At equilibrium geometries are as likely as
+        before; what happens how fast is not.
     on_bond_change, check_interval
         What to do when bonds change, and how often ``"reperceive"`` looks; see
         :class:`~se3set_mlip.engines.bond_policy.BondPolicy`.
@@ -75,6 +80,7 @@ class DynamicsConfig:
     interval: int = 20
     seed: int = 0
     keep_velocities: bool = False
+    hydrogen_mass_u: float | None = None
     on_bond_change: str = "keep"
     check_interval: int = CHECK_INTERVAL
     memory_gib: float | None = None
@@ -91,6 +97,10 @@ class DynamicsConfig:
         if not self.temperature_kelvin >= 0.0:
             raise InputError(
                 f"temperature_kelvin = {self.temperature_kelvin}; give zero or a positive number"
+            )
+        if self.hydrogen_mass_u is not None and not 1.0 <= self.hydrogen_mass_u < math.inf:
+            raise InputError(
+                f"hydrogen_mass_u = {self.hydrogen_mass_u}; give 1 or more, such as 4, in u"
             )
         BondPolicy(on_bond_change=self.on_bond_change, check_interval=self.check_interval)
         UncertaintyPolicy(warn_above=self.warn_above, stop_above=self.stop_above)
@@ -178,6 +188,11 @@ def run_dynamics(
         )
     check_no_clash(atoms, topology)
     moving = atoms.copy()
+    if config.hydrogen_mass_u is not None:
+        velocities = moving.get_velocities()
+        masses = np.where(moving.numbers == 1, config.hydrogen_mass_u, moving.get_masses())
+        moving.set_masses(masses)
+        moving.set_velocities(velocities)
     if not config.keep_velocities:
         moving.set_momenta(
             draw_momenta(

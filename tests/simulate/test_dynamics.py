@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from se3set_mlip.errors import InputError
+from se3set_mlip.potential.checkpoint import load_checkpoint
 from se3set_mlip.shipped import shipped_structure
 from se3set_mlip.simulate.ase_engine import ase_samples
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
@@ -124,6 +125,37 @@ def test_engines_follow_the_same_path(tiny_potential, atoms):
     assert np.abs(first.atoms.get_forces() - same.atoms.get_forces()).max() < 1e-9
 
 
+@pytest.mark.parametrize("name", ENGINES)
+def test_heavy_hydrogens_allow_longer_time_steps(name, tiny_potential, atoms, tmp_path):
+    settings = {"duration_ps": 0.06, "timestep_fs": 2.0, "interval": 1, "seed": 3}
+    potential = load_checkpoint("acetylacetone", dtype="float64")
+    spread = {}
+    for mass in (None, 4.0):
+        config = DynamicsConfig(hydrogen_mass_u=mass, **settings)
+        record = run_dynamics(
+            potential, atoms, config, engine=ENGINES[name], trajectory=tmp_path / f"{mass}.traj"
+        )
+        assert record.temperatures_kelvin[0] == pytest.approx(300.0, rel=1e-9)
+        spread[mass] = np.std(record.potential_energies + record.kinetic_energies)
+    assert 0.0 < spread[4.0] < 0.5 * spread[None]
+    last = ase.io.read(tmp_path / "4.0.traj")
+    assert (last.get_masses()[last.numbers == 1] == 4.0).all()
+    assert (last.get_masses()[last.numbers == 6] == 12.011).all()
+    # The velocities that atoms have are kept; their momenta are not.
+    moving = atoms.copy()
+    moving.set_momenta(draw_momenta(moving, 300.0, seed=5))
+    config = DynamicsConfig(hydrogen_mass_u=4.0, keep_velocities=True, duration_ps=0.0005)
+    samples = []
+    run_dynamics(
+        tiny_potential,
+        moving,
+        config,
+        engine=ENGINES[name],
+        on_sample=lambda sample, _: samples.append(sample.atoms),
+    )
+    assert np.allclose(samples[0].get_velocities(), moving.get_velocities(), rtol=1e-7)
+
+
 def test_thermostat_starts_at_its_temperature(tiny_potential, atoms):
     config = DynamicsConfig(ensemble="nvt", duration_ps=0.001)
     record = run_dynamics(tiny_potential, atoms, config, engine=ase_samples)
@@ -191,6 +223,7 @@ def test_explosion_is_an_error(tiny_potential, atoms):
         ({"timestep_fs": 0.0}, "timestep_fs = 0.0; give a positive"),
         ({"duration_ps": float("nan")}, "duration_ps = nan"),
         ({"temperature_kelvin": -1.0}, "temperature_kelvin = -1.0"),
+        ({"hydrogen_mass_u": 0.5}, "hydrogen_mass_u = 0.5; give 1 or more"),
     ],
 )
 def test_impossible_settings(setting, message):

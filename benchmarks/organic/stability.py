@@ -54,7 +54,7 @@ from se3set_mlip.units import BOLTZMANN_EV_PER_KELVIN, FEMTOSECONDS_PER_PICOSECO
 
 Array = NDArray[np.float64]
 TIMESTEP_FS, HYDROGEN_U = 2.0, 4.0
-"""3 fs are too long: a fifth of the period of an O-H bond, which they drive until it flies apart."""
+"""3 fs are too long, a fifth of the period of an O-H bond: they drive it until it flies apart."""
 TIMESTEP_PS = TIMESTEP_FS / FEMTOSECONDS_PER_PICOSECOND
 ATOMS_IN_BATCH = 500
 ROUND_PS = 0.2

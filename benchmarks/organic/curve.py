@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from molecules import FILE
 from subjects import RESULTS, write_result
 
@@ -86,6 +87,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         right.set(xlabel="steps")
         for axis in (left, right):
             axis.grid(visible=True, which="both", alpha=0.3)
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.yaxis.set_major_formatter(ScalarFormatter())
+            axis.yaxis.set_minor_formatter(ScalarFormatter())
     for axis in axes[0]:
         axis.legend(fontsize=8)
     figure.savefig(path, dpi=120)

@@ -201,7 +201,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis.loglog(numbers, [row[measure] for row in part], "o", label=kind)
             for number, row in zip(numbers, part, strict=True):
                 text = f" {row['steps']:,} steps"
-                axis.annotate(text, (number, row[measure]), fontsize=7, va="bottom")
+                axis.annotate(text, (number, row[measure]), fontsize=6, rotation=40)
         axis.set(xlabel="frames of wB97X/6-31G(d)", ylabel=label)
         axis.margins(x=0.25)
         axis.legend()

@@ -20,6 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from provenance import write_result
+
 RESULTS = Path(__file__).parent / "results" / "vector_width.json"
 SOURCE = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
 MODELS = ("gfn2-small", "gfn2-medium")
@@ -111,7 +114,7 @@ def main() -> None:
                 "ratios": ratios,
             }
         print(name, rows[name])
-    RESULTS.write_text(json.dumps({"rounds": options.rounds, "rows": rows}, indent=1) + "\n")
+    write_result(RESULTS, {"rounds": options.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

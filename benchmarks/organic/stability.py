@@ -57,7 +57,7 @@ TIMESTEP_FS, HYDROGEN_U = 2.0, 4.0
 """3 fs are too long, a fifth of the period of an O-H bond: they drive it until it flies apart."""
 TIMESTEP_PS = TIMESTEP_FS / FEMTOSECONDS_PER_PICOSECOND
 ATOMS_IN_BATCH = 500
-ROUND_PS = 0.2
+ROUND_PS = 1.0
 """A batch moves so far before the next one has its turn, and before files are written."""
 
 

@@ -38,9 +38,9 @@ def test_dynamics_go_on_where_they_stopped(copies, potential, tmp_path, monkeypa
     Batch(copies, potential).run(5, np.random.default_rng(1))
     assert [copy.picoseconds for copy in copies] == pytest.approx([5 * TIMESTEP_FS / 1000.0] * 4)
     assert (copies[0].masses[copies[0].still.atoms.numbers == 1] == HYDROGEN_U).all()
-    save(copies, MODEL, {2.0: 1.5, TIMESTEP_FS: 0.02})
+    save(copies, MODEL, {1.0: 1.5, TIMESTEP_FS: 0.02})
     again, by_timestep = saved(MODEL)
-    assert by_timestep == {2.0: 1.5, TIMESTEP_FS: 0.02}
+    assert by_timestep == {1.0: 1.5, TIMESTEP_FS: 0.02}
     assert [(c.smiles, c.kelvin) for c in again] == [(c.smiles, c.kelvin) for c in copies]
     for before, after in zip(copies, again, strict=True):
         lengths = before.bonds.lengths(before.positions)
@@ -80,18 +80,21 @@ def test_a_molecule_that_breaks_stops_and_the_others_go_on(copies, tmp_path, mon
     assert [copy.failure for copy in (copies[1], copies[2])] == ["", ""]
     for module in (stability, subjects):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
-    monkeypatch.setattr(stability, "ROUND_PS", 0.006)
-    by_timestep: dict[float, float] = {2.0: 1.0}
-    fleet = Fleet(MODEL, copies, by_timestep, picoseconds=0.009, eager=True)
+    step = TIMESTEP_FS / 1000.0
+    monkeypatch.setattr(stability, "ROUND_PS", 2 * step)
+    by_timestep = {1.0: 1.0}
+    fleet = Fleet(MODEL, copies, by_timestep, picoseconds=3 * step, eager=True)
     with ThreadPoolExecutor(1) as pool:
         while tasks := fleet.submit(pool):
             assert list(tasks.values()) == [[1, 2]]
             for task in as_completed(tasks):
                 fleet.take(tasks[task], task.result())
-    assert [copy.picoseconds for copy in fleet.copies] == pytest.approx([0.0, 0.009, 0.009, 0.0])
-    assert by_timestep == {2.0: 1.0, TIMESTEP_FS: pytest.approx(0.018)}
+    assert [copy.picoseconds for copy in fleet.copies] == pytest.approx(
+        [0.0, 3 * step, 3 * step, 0.0]
+    )
+    assert by_timestep == {1.0: 1.0, TIMESTEP_FS: pytest.approx(6 * step)}
     found = summary(saved(MODEL)[0], by_timestep)
-    assert (found["failures"], found["picoseconds_at_least"]) == (2, pytest.approx(0.009))
+    assert (found["failures"], found["picoseconds_at_least"]) == (2, pytest.approx(3 * step))
 
 
 def test_forces_are_those_of_one_molecule_alone(copies, potential):

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from se3set_mlip.child_processes import end_with_parent
 from se3set_mlip.errors import MissingDependencyError
 from se3set_mlip.export.loading import load
 from se3set_mlip.fragments.drawing import draw_fragments
@@ -119,7 +120,9 @@ def run_demo(
     echo(f"   {state} after {relaxed.n_steps} steps: {relaxed.energy:.6f} eV")
 
     echo(f"2. {config.duration_ps:g} ps of NVE dynamics in {' and in '.join(RUNS)}")
-    with ProcessPoolExecutor(len(RUNS), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        len(RUNS), mp_context=get_context("spawn"), initializer=end_with_parent
+    ) as pool:
         runs = {
             engine: pool.submit(_run, engine, model, relaxed.atoms, topology, config, folder)
             for engine in RUNS

@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
+from se3set_mlip.child_processes import end_with_parent
 from se3set_mlip.labelling.workers import one_thread_each
 
 
@@ -15,6 +16,8 @@ def processes(number: int | None = None) -> Iterator[ProcessPoolExecutor]:
     cores = len(os.sched_getaffinity(0))
     with (
         one_thread_each(),
-        ProcessPoolExecutor(number or cores, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            number or cores, mp_context=get_context("spawn"), initializer=end_with_parent
+        ) as pool,
     ):
         yield pool

@@ -16,7 +16,7 @@ moved with which time step is kept there.
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -334,6 +334,8 @@ class Fleet:
         How far all are to come.
     eager
         Do not compile the network.
+    kelvin
+        Temperatures of the copies that move.
     """
 
     def __init__(
@@ -344,7 +346,9 @@ class Fleet:
         *,
         picoseconds: float,
         eager: bool,
+        kelvin: Sequence[float] = TEMPERATURES_KELVIN,
     ) -> None:
+        self.kelvin = kelvin
         self.model, self.copies, self.by_timestep = model, copies, by_timestep
         self.picoseconds, self.eager = picoseconds, eager
 
@@ -353,7 +357,9 @@ class Fleet:
         short = [
             k
             for k, copy in enumerate(self.copies)
-            if not copy.failure and copy.picoseconds < self.picoseconds - 1e-9
+            if copy.kelvin in self.kelvin
+            and not copy.failure
+            and copy.picoseconds < self.picoseconds - 1e-9
         ]
         least = min((self.copies[k].picoseconds for k in short), default=self.picoseconds)
         behind = [k for k in short if self.copies[k].picoseconds < least + 1e-9]
@@ -399,6 +405,9 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--molecules", type=int, default=50)
     parser.add_argument("--picoseconds", type=float, default=50.0)
+    parser.add_argument(
+        "--kelvin", type=float, nargs="+", default=TEMPERATURES_KELVIN, help="move only these"
+    )
     parser.add_argument("--processes", type=int, help="default: one for each core")
     parser.add_argument("--minutes", type=float, help="stop after so long; files are written")
     parser.add_argument("--eager", action="store_true", help="do not compile (it takes 2 minutes)")
@@ -415,7 +424,12 @@ def main() -> None:
         if smiles not in known:
             copies += started(smiles, exact, seed=k)
     fleet = Fleet(
-        options.model, copies, by_timestep, picoseconds=options.picoseconds, eager=options.eager
+        options.model,
+        copies,
+        by_timestep,
+        picoseconds=options.picoseconds,
+        eager=options.eager,
+        kelvin=options.kelvin,
     )
     fleet.run(options.processes, end)
     for name, value in summary(fleet.copies, by_timestep).items():

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from se3set_mlip.child_processes import end_with_parent
 from se3set_mlip.labelling.methods import Compute, Label, LabelError, ReferenceMethod
 
 AHEAD = 4
@@ -49,6 +50,7 @@ def _prepare(method: ReferenceMethod) -> None:
     Ctrl-C reaches all processes; the one that started them decides.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     _process["compute"] = method.start()
 
 

@@ -353,21 +353,21 @@ class Fleet:
         self.picoseconds, self.eager = picoseconds, eager
 
     def submit(self, pool: Executor) -> dict[Future[list[Copy]], list[int]]:
-        """Hand out batches of the copies that are behind; return which places each holds."""
-        short = [
+        """Hand out batches of copies that lack time, least first; return the places of each."""
+        lacking = [
             k
             for k, copy in enumerate(self.copies)
             if copy.kelvin in self.kelvin
             and not copy.failure
             and copy.picoseconds < self.picoseconds - 1e-9
         ]
-        least = min((self.copies[k].picoseconds for k in short), default=self.picoseconds)
-        behind = [k for k in short if self.copies[k].picoseconds < least + 1e-9]
-        n_steps = max(1, round(min(ROUND_PS, self.picoseconds - least) / TIMESTEP_PS))
+        lacking.sort(key=lambda k: self.copies[k].picoseconds)
         tasks = {}
-        for number, places in enumerate(batches(self.copies, behind)):
+        for places in batches(self.copies, lacking):
             group = [self.copies[k] for k in places]
-            seed = [round(1000 * least), number, len(group)]
+            least = group[0].picoseconds
+            n_steps = max(1, round(min(ROUND_PS, self.picoseconds - least) / TIMESTEP_PS))
+            seed = [round(1000 * least), *places]
             task = pool.submit(moved_on, group, self.model, n_steps, seed, eager=self.eager)
             tasks[task] = places
         return tasks

@@ -235,6 +235,13 @@ def summary(copies: list[Copy], by_timestep: dict[float, float]) -> dict[str, An
         "picoseconds_at_least": min(
             (copy.picoseconds for copy in copies if not copy.failure), default=0.0
         ),
+        "picoseconds_at_least_by_kelvin": {
+            f"{kelvin:g}": min(
+                (c.picoseconds for c in copies if not c.failure and c.kelvin == kelvin),
+                default=0.0,
+            )
+            for kelvin in TEMPERATURES_KELVIN
+        },
         "failures": sum(bool(copy.failure) for copy in copies),
         "proton_transfers": sum(copy.transfers for copy in copies),
     }

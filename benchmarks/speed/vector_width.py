@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -40,7 +41,7 @@ def made_library(folder: Path) -> Path:
 
 
 def measure() -> dict[str, float]:
-    """Return seconds by name, and the forces' sum of squares, in this process."""
+    """Return seconds by name, and the norms of forces, in this process."""
     import torch  # noqa: PLC0415
 
     import se3set_mlip as s3  # noqa: PLC0415
@@ -63,12 +64,12 @@ def measure() -> dict[str, float]:
     return found
 
 
-def _least(call: object) -> float:
+def _least(call: Callable[[], object]) -> float:
     """Return the least seconds of a call, after two that prepare."""
     times = []
     for turn in range(REPEATS + 2):
         began = time.perf_counter()
-        call()  # type: ignore[operator]
+        call()
         if turn > 1:
             times.append(time.perf_counter() - began)
     return min(times)

@@ -165,8 +165,11 @@ def test_a_compiled_potential_stays_compiled_in_copies(molecule):
     force = create_force(molecule.potential.compiled(), molecule.fragmentation)
     loaded = pickle.loads(pickle.dumps(force.computation))
     assert loaded._load().is_compiled
+
+
+def test_a_force_that_an_earlier_version_wrote_is_not_compiled(molecule):
     plain = create_force(molecule.potential, molecule.fragmentation).computation
-    del plain.__dict__["compiled"]  # as earlier versions wrote it
+    del plain.__dict__["compiled"]  # which earlier versions did not write
     assert not pickle.loads(pickle.dumps(plain))._load().is_compiled
 
 

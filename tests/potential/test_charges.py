@@ -78,9 +78,8 @@ def closed(tiny_potential):
 def test_an_odd_electron_is_refused(closed, hydroxide, tiny_potential, tmp_path):
     assert closed.evaluate(hydroxide).energy == tiny_potential.evaluate(hydroxide).energy
     methyl, topology = molecule("CH3"), s3.Topology.from_smiles("[CH3]")
-    tiny_potential.evaluate(
-        methyl, topology=topology
-    )  # of a model that does not know, nothing is refused
+    # A model that does not know refuses nothing.
+    tiny_potential.evaluate(methyl, topology=topology)
     for potential in (closed, s3.Committee([tiny_potential, closed])):
         with pytest.raises(InputError, match=r"odd number of electrons at charge \+0, .* closed"):
             potential.evaluate(methyl, topology=topology)

@@ -121,6 +121,32 @@ class Made:
     kind: str
 
 
+class Bonds:
+    """The bonds of molecules, and whether a geometry holds them and no others."""
+
+    def __init__(self, mol: Chem.Mol) -> None:
+        self.pairs = np.array(
+            [[bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()] for bond in mol.GetBonds()]
+        ).reshape(-1, 2)
+        radii = np.array([COVALENT_RADII[atom.GetAtomicNum()] for atom in mol.GetAtoms()])
+        self.reach = radii[:, None] + radii[None, :]
+        self.bonded = np.zeros_like(self.reach, dtype=bool)
+        self.bonded[self.pairs[:, 0], self.pairs[:, 1]] = True
+        self.bonded |= self.bonded.T
+
+    def whole(self, positions: NDArray[np.float64], *, but: Sequence[tuple[int, int]] = ()) -> bool:
+        """Return whether all bonds are there and no others, but for some pairs of atoms."""
+        ratio = np.linalg.norm(positions[:, None] - positions[None], axis=-1) / self.reach
+        np.fill_diagonal(ratio, np.inf)
+        if not np.isfinite(positions).all() or ratio.min() < COLLIDED:
+            return False
+        held = self.bonded.copy()
+        for pair in but:
+            held[pair] = held[pair[::-1]] = False
+            ratio[pair] = ratio[pair[::-1]] = np.inf
+        return bool((ratio[held] < BROKEN).all() and (ratio[~held] > FORMED).all())
+
+
 class Shapes:
     """One molecule, or two beside each other, and its geometries.
 
@@ -143,14 +169,7 @@ class Shapes:
         self.numbers = np.array([atom.GetAtomicNum() for atom in self.mol.GetAtoms()])
         self.charge = Chem.GetFormalCharge(self.mol)
         self.molecules = Chem.GetMolFrags(self.mol)
-        self.bonds = np.array(
-            [[b.GetBeginAtomIdx(), b.GetEndAtomIdx()] for b in self.mol.GetBonds()]
-        ).reshape(-1, 2)
-        radii = np.array([COVALENT_RADII[int(z)] for z in self.numbers])
-        self.reach = radii[:, None] + radii[None, :]
-        self.bonded = np.zeros_like(self.reach, dtype=bool)
-        self.bonded[self.bonds[:, 0], self.bonds[:, 1]] = True
-        self.bonded |= self.bonded.T
+        self.bonds = Bonds(self.mol)
         self.conformers = self._conformers()
         if not self.conformers:
             raise ValueError(f"no conformer of {smiles} was found")
@@ -170,7 +189,7 @@ class Shapes:
         found = [np.array(self.mol.GetConformer(k).GetPositions()) for k in ids]
         if len(self.molecules) > 1:
             found = [self.apart(positions) for positions in found]
-        return [positions for positions in found if self.whole(positions)]
+        return [positions for positions in found if self.bonds.whole(positions)]
 
     def apart(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return two molecules turned at random, with their closest atoms at a random distance."""
@@ -188,18 +207,6 @@ class Shapes:
             if gaps.min() >= wanted:
                 break
         return moved
-
-    def whole(self, positions: NDArray[np.float64], *, but: Sequence[tuple[int, int]] = ()) -> bool:
-        """Return whether all bonds are there and no others, but for some pairs of atoms."""
-        ratio = np.linalg.norm(positions[:, None] - positions[None], axis=-1) / self.reach
-        np.fill_diagonal(ratio, np.inf)
-        if not np.isfinite(positions).all() or ratio.min() < COLLIDED:
-            return False
-        held = self.bonded.copy()
-        for pair in but:
-            held[pair] = held[pair[::-1]] = False
-            ratio[pair] = ratio[pair[::-1]] = np.inf
-        return bool((ratio[held] < BROKEN).all() and (ratio[~held] > FORMED).all())
 
     def atoms(self, positions: NDArray[np.float64]) -> ase.Atoms:
         """Return atoms that GFN2-xTB moves."""
@@ -226,7 +233,7 @@ class Shapes:
         atoms.calc = ForceField(self.mol)
         for _ in range(far):
             engine.run(FAR_STEPS)
-            if not self.whole(atoms.positions):
+            if not self.bonds.whole(atoms.positions):
                 atoms.positions[:] = start[0]
                 atoms.set_momenta(start[1])
                 break
@@ -235,7 +242,7 @@ class Shapes:
         engine.run(FIRST_STEPS)
         for _ in range(number):
             engine.run(BETWEEN_STEPS)
-            if not self.whole(atoms.positions):
+            if not self.bonds.whole(atoms.positions):
                 break
             yield Made(atoms.positions.copy(), f"dynamics {kelvin:g} K")
 
@@ -270,7 +277,7 @@ class Shapes:
             return
         atoms = self.atoms(self.conformers[0])
         LBFGS(atoms, logfile=None).run(fmax=0.05, steps=150)
-        if not self.whole(atoms.positions):
+        if not self.bonds.whole(atoms.positions):
             return
         yield Made(atoms.positions.copy(), "relaxed")
         data = VibrationsData.from_2d(atoms, _hessian(atoms))
@@ -283,7 +290,7 @@ class Shapes:
             + np.sqrt(self.rng.uniform(*kelvin)) * np.einsum("m,mix->ix", spread * q, modes[6:])
             for q in self.rng.standard_normal((DRAWS * number, len(spread)))
         )
-        whole = (Made(positions, "modes") for positions in draws if self.whole(positions))
+        whole = (Made(positions, "modes") for positions in draws if self.bonds.whole(positions))
         yield from itertools.islice(whole, number)
 
     def torsions(self, number: int) -> Iterator[Made]:
@@ -321,13 +328,14 @@ class Shapes:
             length = rdMolTransforms.GetBondLength(conformer, *ends) * self.rng.uniform(*STRETCH)
             rdMolTransforms.SetBondLength(conformer, *ends, length)  # moves all that hangs on it
             positions = np.array(conformer.GetPositions())
-            if self.whole(positions, but=[ends]):
+            if self.bonds.whole(positions, but=[ends]):
                 yield Made(positions, "stretch")
 
     def protons(self, starts: list[Made], number: int) -> Iterator[Made]:
         """Yield geometries with one proton somewhere on its way to another N, O or S near by."""
         hetero = np.isin(self.numbers, HETERO)
-        ends = self.bonds[(self.numbers[self.bonds] == 1).any(axis=1)]
+        bonds = self.bonds.pairs
+        ends = bonds[(self.numbers[bonds] == 1).any(axis=1)]
         ends = np.where(self.numbers[ends[:, :1]] == 1, ends, ends[:, ::-1])  # proton first
         for place in self.rng.permutation(len(starts))[:number]:
             positions = starts[place].positions.copy()
@@ -344,7 +352,7 @@ class Shapes:
             length = np.linalg.norm(way)
             share = self.rng.uniform(0.05, 1.0) * (1.0 - PROTON_NEAREST / length)
             positions[h] += share * way
-            if self.whole(positions, but=[(h, donor), (h, taker)]):
+            if self.bonds.whole(positions, but=[(h, donor), (h, taker)]):
                 yield Made(positions, "proton")
 
     def pool(self, number: int) -> list[Made]:
@@ -364,7 +372,7 @@ class Shapes:
             self.stretches(wanted["stretch"]),
             self.protons(starts, wanted["proton"]),
         )
-        return [m for m in found if m.kind in ON_PURPOSE or self.whole(m.positions)]
+        return [m for m in found if m.kind in ON_PURPOSE or self.bonds.whole(m.positions)]
 
     def diverse(self, made: list[Made], number: int) -> list[Made]:
         """Return geometries that differ most: farthest points of Coulomb-matrix eigenvalues."""

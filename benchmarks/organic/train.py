@@ -24,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from recipe.best import RECIPE, merged
 
 STAGE_TWO_ENERGY_WEIGHT = 300.0
+NET_FORCES_WEIGHT = 50.0
+"""Of the net forces on molecules beside others, half of what forces on atoms have."""
 ELEMENTS = [1, 6, 7, 8, 9, 15, 16, 17]
 BATCH_PAIRS = 4000
 """Pairs of a batch: about eight molecules of thirty atoms."""
@@ -95,7 +97,13 @@ def main() -> None:
             "ema_decay": 0.999,
         },
         # The usual weight of the energy in the second stage takes from the forces here.
-        "loss": {"stage_two": {"energy_weight": STAGE_TWO_ENERGY_WEIGHT}},
+        "loss": {
+            "net_forces_weight": NET_FORCES_WEIGHT,
+            "stage_two": {
+                "energy_weight": STAGE_TWO_ENERGY_WEIGHT,
+                "net_forces_weight": NET_FORCES_WEIGHT,
+            },
+        },
         "run": {
             "output_dir": str(folder),
             "seed": options.seed,

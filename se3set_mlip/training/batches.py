@@ -32,6 +32,9 @@ class Labels(NamedTuple):
     """(n_structures,) bool."""
     weight: torch.Tensor
     """(n_structures,) float64: how much the errors of a structure count in the loss."""
+    molecule: torch.Tensor
+    """Which molecule of a batch an atom is of, (n_atoms,) int64; -1 in structures of only one, on
+    which there is no net force."""
 
 
 class Sample(NamedTuple):
@@ -72,6 +75,8 @@ class LabelCounts(NamedTuple):
     """Atoms with forces."""
     stress: int
     """Structures with a stress."""
+    molecules: int = 0
+    """Molecules, in structures of several, whose atoms have forces."""
 
 
 class Share(NamedTuple):
@@ -89,8 +94,20 @@ class Share(NamedTuple):
         return self if self.batch is None else self._replace(batch=self.batch.to(device))
 
 
-def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
-    """Return the labels of one structure as tensors on the CPU."""
+def make_labels(
+    frame: Frame, dtype: torch.dtype, molecules: Sequence[Sequence[int]] = ()
+) -> Labels:
+    """Return the labels of one structure as tensors on the CPU.
+
+    Parameters
+    ----------
+    frame
+        The structure.
+    dtype
+        Of forces and stress.
+    molecules
+        The atoms of each molecule; none if there is only one.
+    """
     n_atoms = len(frame.atoms)
     forces = torch.zeros(n_atoms, 3, dtype=dtype)
     stress = torch.zeros(1, 3, 3, dtype=dtype)
@@ -98,6 +115,10 @@ def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
         forces = torch.as_tensor(frame.forces, dtype=dtype)
     if frame.stress is not None:
         stress = torch.as_tensor(frame.stress, dtype=dtype).reshape(1, 3, 3)
+    molecule = torch.full((n_atoms,), -1, dtype=torch.int64)
+    if len(molecules) > 1:
+        for index, atoms in enumerate(molecules):
+            molecule[list(atoms)] = index
     return Labels(
         energy=torch.tensor([frame.energy or 0.0], dtype=torch.float64),
         has_energy=torch.tensor([frame.energy is not None]),
@@ -106,6 +127,7 @@ def make_labels(frame: Frame, dtype: torch.dtype) -> Labels:
         stress=stress,
         has_stress=torch.tensor([frame.stress is not None]),
         weight=torch.tensor([frame.weight], dtype=torch.float64),
+        molecule=molecule,
     )
 
 
@@ -137,8 +159,8 @@ def make_samples(
     samples: list[Sample] = []
     found = find_fragments(frames, potential.config.fragmentation, bond_stretch=bond_stretch)
     for frame, fragmentations in zip(frames, found, strict=True):
-        labels = make_labels(frame, potential.dtype)
         for number, fragmentation in enumerate(fragmentations, start=1):
+            labels = make_labels(frame, potential.dtype, fragmentation.topology.components)
             system = _make_system(potential, frame, fragmentation)
             name = frame.name if number == 1 else f"{frame.name} with fragments {number}"
             samples.append(Sample(name, system, labels))
@@ -164,16 +186,31 @@ def _make_system(potential: Potential, frame: Frame, fragmentation: Fragmentatio
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Put samples one after the other."""
+    labels = Labels(
+        *(torch.cat(column) for column in zip(*(s.labels for s in samples), strict=True))
+    )
     return Batch(
         names=tuple(sample.name for sample in samples),
         system=batch_systems([sample.system for sample in samples]),
-        labels=Labels(
-            *(torch.cat(column) for column in zip(*(s.labels for s in samples), strict=True))
-        ),
+        labels=labels._replace(molecule=_numbered([s.labels.molecule for s in samples])),
         n_atoms=torch.tensor(
             [sample.system.numbers.shape[0] for sample in samples], dtype=torch.float64
         ),
     )
+
+
+def _numbered(molecules: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the molecules of several structures (n_atoms,), no two structures with the same."""
+    found, first = [], 0
+    for molecule in molecules:
+        found.append(torch.where(molecule >= 0, molecule + first, molecule))
+        first += _n_molecules(molecule)
+    return torch.cat(found)
+
+
+def _n_molecules(molecule: torch.Tensor) -> int:
+    """Return how many molecules are numbered (n_atoms,), from 0 on."""
+    return 1 + int(molecule.max()) if molecule.numel() else 0
 
 
 def count_labels(labels: Sequence[Labels]) -> LabelCounts:
@@ -182,6 +219,9 @@ def count_labels(labels: Sequence[Labels]) -> LabelCounts:
         energy=sum(int(each.has_energy.sum()) for each in labels),
         forces=sum(int(each.has_forces.sum()) for each in labels),
         stress=sum(int(each.has_stress.sum()) for each in labels),
+        molecules=sum(
+            len(each.molecule[each.has_forces & (each.molecule >= 0)].unique()) for each in labels
+        ),
     )
 
 

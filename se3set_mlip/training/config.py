@@ -96,6 +96,7 @@ class StageTwoConfig:
     energy_weight: float = 1000.0
     forces_weight: float = 100.0
     stress_weight: float = 0.0
+    net_forces_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Validate the values."""
@@ -116,6 +117,10 @@ class LossConfig:
     energy_weight: float = 1.0
     forces_weight: float = 100.0
     stress_weight: float = 0.0
+    net_forces_weight: float = 0.0
+    """Of the error of the net force on each molecule (eV/Å), in structures of several: what
+    molecules do to each other, apart from the larger forces within them. As much as
+    ``forces_weight`` suits pairs of molecules."""
     huber_delta: float = 0.01
     """Where the Huber loss turns from quadratic to linear, in eV, eV/Å and eV/Å³."""
     stage_two: StageTwoConfig | None = None
@@ -123,8 +128,14 @@ class LossConfig:
     def __post_init__(self) -> None:
         """Validate the values."""
         require_choice(self.kind, LOSS_KINDS, "loss.kind")
-        weights = (self.energy_weight, self.forces_weight, self.stress_weight)
-        for name, value in zip(("energy", "forces", "stress"), weights, strict=True):
+        weights = (
+            self.energy_weight,
+            self.forces_weight,
+            self.stress_weight,
+            self.net_forces_weight,
+        )
+        names = ("energy", "forces", "stress", "net_forces")
+        for name, value in zip(names, weights, strict=True):
             require(value >= 0.0, f"loss.{name}_weight", value, "zero or more")
         require(sum(weights) > 0.0, "sum of the loss weights", sum(weights), "more than zero")
         require(self.huber_delta > 0.0, "loss.huber_delta", self.huber_delta, "a positive number")

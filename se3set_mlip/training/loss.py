@@ -1,10 +1,12 @@
 """Predictions and labels become one number to minimise.
 
-    L = w_E <l(dE / n_atoms)> + w_F <l(dF)> + w_S <l(dS)>
+    L = w_E <l(dE / n_atoms)> + w_F <l(dF)> + w_S <l(dS)> + w_N <l(sum dF)>
 
-with errors in eV, eV/Å and eV/Å³. The averages run over structures, force components and stress
-components that have a label; what has none does not enter, neither above nor below the line. Each
-structure's l is multiplied by its weight (``config_weight``), 1 unless it states another.
+with errors in eV, eV/Å and eV/Å³; the last sum is over the atoms of a molecule. The averages run
+over structures, force components, stress components, and components of the net forces on the
+molecules of structures that have several, as far as they have a label; what has none does not
+enter, neither above nor below the line. Each structure's l is multiplied by its weight
+(``config_weight``), 1 unless it states another.
 """
 
 from typing import NamedTuple
@@ -13,7 +15,7 @@ import torch
 
 from se3set_mlip.potential.potential_module import PotentialOutput
 from se3set_mlip.training.batches import Batch, LabelCounts, count_labels
-from se3set_mlip.training.config import LossConfig
+from se3set_mlip.training.config import LossConfig, StageTwoConfig
 
 
 class LossWeights(NamedTuple):
@@ -22,14 +24,25 @@ class LossWeights(NamedTuple):
     energy: float
     forces: float
     stress: float
+    net_forces: float = 0.0
 
 
 def loss_weights(config: LossConfig, *, step: int, n_steps: int) -> LossWeights:
     """Return the weights at ``step`` (from 0) of ``n_steps``: those of stage two near the end."""
     second = config.stage_two
     if second is not None and step >= second.start_fraction * n_steps:
-        return LossWeights(second.energy_weight, second.forces_weight, second.stress_weight)
-    return LossWeights(config.energy_weight, config.forces_weight, config.stress_weight)
+        return _weights_of(second)
+    return _weights_of(config)
+
+
+def _weights_of(stage: LossConfig | StageTwoConfig) -> LossWeights:
+    """Return the weights of a stage."""
+    return LossWeights(
+        energy=stage.energy_weight,
+        forces=stage.forces_weight,
+        stress=stage.stress_weight,
+        net_forces=stage.net_forces_weight,
+    )
 
 
 def _masked_mean(
@@ -44,7 +57,7 @@ def _masked_mean(
 
     ``error`` is (n_rows, ...); where it holds the whole batch this is the mean.
     """
-    rows = error.reshape(error.shape[0], -1)  # (n_rows, n_components)
+    rows = error.reshape(error.shape[0], error.shape[1:].numel())  # (n_rows, n_components)
     rows = torch.where(mask.unsqueeze(1), rows, torch.zeros_like(rows)).double()
     n_labelled = max(1, count)
     if config.kind == "l2norm":
@@ -119,4 +132,34 @@ def compute_loss(
             config,
             count=counts.stress,
         )
+    if weights.net_forces > 0.0:
+        net = _net_force_errors(output.forces, batch)
+        loss = loss + weights.net_forces * _masked_mean(
+            net.error,
+            torch.ones_like(net.weight, dtype=torch.bool),
+            net.weight,
+            config,
+            count=counts.molecules,
+        )
     return loss
+
+
+class _NetForces(NamedTuple):
+    """Of the molecules of a batch that are not alone in their structure and have labels."""
+
+    error: torch.Tensor
+    """Of the net force on each, eV/Å, (n_molecules, 3)."""
+    weight: torch.Tensor
+    """Of the structure of each, (n_molecules,) float64."""
+
+
+def _net_force_errors(forces: torch.Tensor, batch: Batch) -> _NetForces:
+    """Return the errors of the net forces, from the forces on atoms (n_atoms, 3)."""
+    labels = batch.labels
+    counted = labels.has_forces & (labels.molecule >= 0)
+    molecules, row = labels.molecule[counted].unique(return_inverse=True)
+    error = forces.new_zeros(len(molecules), 3)
+    error = error.index_add(0, row, (forces - labels.forces)[counted])
+    weight = labels.weight.new_zeros(len(molecules))
+    weight[row] = labels.weight[batch.system.structure[counted]]
+    return _NetForces(error, weight)

@@ -150,7 +150,7 @@ def _check_labels(data: TrainingData, loss: LossConfig, *, missing: str) -> None
         check_labels(
             frames,
             energy=any(stage.energy_weight > 0.0 for stage in stages),
-            forces=any(stage.forces_weight > 0.0 for stage in stages),
+            forces=any(stage.forces_weight + stage.net_forces_weight > 0.0 for stage in stages),
             stress=any(stage.stress_weight > 0.0 for stage in stages),
             missing=missing,
         )

@@ -70,7 +70,8 @@ def training_step(
     optimizer.zero_grad(set_to_none=True)
     value = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     if share.batch is not None:
-        output = module(share.batch.system, weights.forces > 0.0, weights.stress > 0.0)
+        forces = weights.forces + weights.net_forces > 0.0
+        output = module(share.batch.system, forces, weights.stress > 0.0)
         value = compute_loss(output, share.batch, loss, weights, counts=share.counts)
         value.backward()
     loss_value = _add_up(value.detach(), parameters, processes)

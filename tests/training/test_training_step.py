@@ -1,5 +1,7 @@
 """One optimisation step on real structures."""
 
+import ase
+import ase.build
 import numpy as np
 import pytest
 import torch
@@ -71,27 +73,56 @@ def test_a_step_reports_the_loss_before_it_and_follows_the_gradient(potential, b
             torch.testing.assert_close(value.detach(), moved.float(), rtol=1e-4, atol=1e-7)
 
 
+def waters(*, apart: float = 3.0) -> Frame:
+    """Two molecules of water that attract each other."""
+    one = ase.build.molecule("H2O")
+    other = one.copy()
+    other.positions += [0.0, 0.0, apart]
+    forces = np.random.default_rng(0).standard_normal((6, 3))
+    forces -= np.repeat(forces.reshape(2, 3, 3).mean(axis=1), 3, axis=0)
+    forces[:, 2] += [0.1] * 3 + [-0.1] * 3
+    return Frame("waters", one + other, -1.0, forces, None)
+
+
+def test_molecules_of_a_batch_have_numbers_of_their_own(potential, acac_folder):
+    alone = read_frames(acac_folder / "train_300K_first_40.xyz", LabelConfig()).frames[0]
+    samples = make_samples(potential, [waters(), alone, waters(apart=4.0)])
+    labels = collate(samples).labels
+    assert labels.molecule.tolist() == [0] * 3 + [1] * 3 + [-1] * 15 + [2] * 3 + [3] * 3
+    assert count_labels([labels]) == count_labels([s.labels for s in samples]) == (3, 27, 0, 4)
+
+
+def test_net_forces_are_learned(potential):
+    potential.module.train()
+    batch = collate(make_samples(potential, [waters()]))
+    optimizer = torch.optim.AdamW(potential.module.parameters(), lr=5e-3, weight_decay=0.0)
+    only = LossWeights(energy=0.0, forces=0.0, stress=0.0, net_forces=1.0)
+    losses = [step(potential, batch, optimizer, weights=only).loss for _ in range(40)]
+    assert losses[-1] < 0.1 * losses[0]
+
+
 @pytest.mark.parametrize("kind", ["mse", "huber", "l2norm"])
 def test_losses_of_shares_add_up_to_that_of_the_batch(potential, acac_folder, kind):
     frames = read_frames(acac_folder / "train_300K_first_40.xyz", LabelConfig()).frames
     bare = Frame("bare", frames[2].atoms, frames[2].energy, None, None)
-    samples = make_samples(potential, [*frames[:2], bare, *frames[3:5]])
+    samples = make_samples(potential, [*frames[:2], bare, *frames[3:5], waters()])
+    weights = WEIGHTS._replace(net_forces=100.0)
     module = potential.module.train()
 
     def loss_of(own):
         share = make_share(samples, own)
         output = module(share.batch.system, True, False)
         config = LossConfig(kind=kind)
-        return compute_loss(output, share.batch, config, WEIGHTS, counts=share.counts).item()
+        return compute_loss(output, share.batch, config, weights, counts=share.counts).item()
 
     whole = loss_of(samples)
     assert whole == pytest.approx(loss_of(samples[:1]) + loss_of(samples[1:]), rel=1e-5)
     output = module(collate(samples).system, True, False)
-    expected = compute_loss(output, collate(samples), LossConfig(kind=kind), WEIGHTS).item()
+    expected = compute_loss(output, collate(samples), LossConfig(kind=kind), weights).item()
     assert whole == pytest.approx(expected, rel=1e-6)
     empty = make_share(samples, [])
     assert empty.batch is None
-    assert empty.counts == (5, 60, 0)
+    assert empty.counts == (6, 66, 0, 2)
     assert empty.names[2] == "bare"
 
 

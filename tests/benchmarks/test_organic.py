@@ -12,8 +12,10 @@ from rdkit import Chem, RDLogger
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
 
+import decorated
+import pairs
 from active import ions
-from geometries import ON_PURPOSE, PROTON_REACH, STRETCH, Made, Shapes
+from geometries import BROKEN, ON_PURPOSE, PROTON_REACH, STRETCH, Made, Shapes
 from grow import grown
 from ions import learned_termini
 from molecules import gather, scaffold
@@ -81,7 +83,7 @@ def test_geometries_have_the_bonds_of_their_smiles(smiles):
 def test_a_stretch_moves_one_side_of_one_bond():
     shapes = Shapes("CCO", np.random.default_rng(1))
     lengths = [
-        np.linalg.norm(np.diff(positions[shapes.bonds], axis=1)[:, 0], axis=1)
+        np.linalg.norm(np.diff(positions[shapes.bonds.pairs], axis=1)[:, 0], axis=1)
         for positions in (shapes.conformers[0], *(m.positions for m in shapes.stretches(40)))
     ]
     ratios = np.array(lengths[1:]) / lengths[0]
@@ -97,7 +99,7 @@ def test_a_proton_goes_towards_a_neighbour_and_nothing_else_moves():
         assert made.kind == "proton"
         moved = np.flatnonzero(np.linalg.norm(made.positions - start, axis=1) > 0.0)
         assert shapes.numbers[moved].tolist() == [1]
-        (donor,) = np.flatnonzero(shapes.bonded[moved[0]])
+        (donor,) = np.flatnonzero(shapes.bonds.bonded[moved[0]])
         takers = np.flatnonzero(np.isin(shapes.numbers, (7, 8, 16)))
         takers = takers[takers != donor]
         before, after = (
@@ -115,6 +117,33 @@ def test_charged_ends_of_proteins_are_of_the_training():
     names = {Chem.CanonSmiles(molecule["smiles"]) for molecule in found}
     assert Chem.CanonSmiles("CC(=O)N[C@@H](Cc1ccccc1)C(=O)[O-]") in names
     assert Chem.CanonSmiles(known[0]["smiles"]) not in names
+
+
+@pytest.mark.parametrize("group", [*decorated.SULFUR, *decorated.PHOSPHORUS])
+def test_a_group_takes_the_place_of_one_hydrogen(group):
+    made = decorated.decorated("CCc1ccccc1", group, np.random.default_rng(1))
+    bound, parent = Chem.MolFromSmiles("*" + group), Chem.MolFromSmiles("CCc1ccccc1")
+    both = Chem.AddHs(bound).GetNumAtoms() + Chem.AddHs(parent).GetNumAtoms()
+    assert Chem.AddHs(made).GetNumAtoms() == both - 2  # a hydrogen, and the place it leaves
+    assert made.GetNumHeavyAtoms() == bound.GetNumHeavyAtoms() + parent.GetNumHeavyAtoms()
+    assert Chem.GetFormalCharge(made) == Chem.GetFormalCharge(bound)
+    assert decorated.usable(made)
+
+
+def test_pairs_are_two_whole_molecules_at_many_distances():
+    found = pairs.geometries(("CO", "CC(=O)[O-]", 12, 0, 1))
+    assert len(found) >= 10
+    gaps = []
+    for atoms in found:
+        topology = Topology.from_smiles(atoms.info["mapped_smiles"])
+        np.testing.assert_array_equal(topology.numbers, atoms.numbers)
+        assert atoms.info["charge"] == topology.charge == -1
+        assert topology.bonds_hold(atoms.positions, factor=BROKEN)
+        first, second = topology.components
+        apart = atoms.positions[list(first)][:, None] - atoms.positions[list(second)][None]
+        gaps.append(np.linalg.norm(apart, axis=-1).min())
+    assert min(gaps) < 2.5
+    assert max(gaps) > 4.0
 
 
 def test_what_is_packed_is_there_again(tmp_path, organic_molecules):

@@ -1,6 +1,6 @@
-"""Labelled geometries in one small file, so that what was made once need not be made again.
+"""Labelled geometries in small files, so that what was made once need not be made again.
 
-    python benchmarks/organic/pack.py                        # runs/organic -> data/gfn2_organic.npz
+    python benchmarks/organic/pack.py                        # runs/organic -> data/gfn2_*.npz
     python benchmarks/organic/pack.py --unpack               # and back, into an empty runs/organic
 
 Positions are kept to 1e-4 Å (forces at the rounded positions differ by about 1 meV/Å), forces as
@@ -19,6 +19,9 @@ import numpy as np
 from molecules import FILE, HERE
 
 PACKED = HERE / "data" / "gfn2_organic.npz"
+PAIRS = HERE / "data" / "gfn2_pairs.npz"
+IN_PAIRS = ("train_pairs_gfn2.xyz", "train_decorated_gfn2.xyz")
+"""What goes into the second file; all else, and the list of molecules, goes into the first."""
 ANGSTROM = 1e-4
 """Resolution of positions."""
 TEXTS = ("smiles", "mapped_smiles", "source", "kind")
@@ -72,36 +75,46 @@ def unpacked(data: Any) -> dict[str, list[ase.Atoms]]:
     return found
 
 
+def unpack(file: Path, folder: Path) -> None:
+    """Write the labelled files of a packed one, and the list of molecules if it is there."""
+    with np.load(file) as data:
+        for name, frames in unpacked(data).items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ase.io.write(path, frames, format="extxyz")
+            print(f"{path}: {len(frames)} geometries")
+        if "molecules" in data:
+            (folder / FILE.name).write_text(str(data["molecules"]), encoding="utf-8")
+
+
 def main() -> None:
     """Pack, or unpack."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--unpack", action="store_true")
     parser.add_argument("--folder", type=Path, default=FILE.parent)
-    parser.add_argument("--file", type=Path, default=PACKED)
+    parser.add_argument("--to", type=Path, default=PACKED.parent, help="folder of packed files")
     options = parser.parse_args()
+    files = {options.to / PACKED.name: [], options.to / PAIRS.name: []}
     if options.unpack:
         if options.folder.exists() and any(options.folder.rglob(LABELLED)):
             parser.error(f"{options.folder} has labelled files already; name another --folder")
-        with np.load(options.file) as data:
-            for name, frames in unpacked(data).items():
-                path = options.folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                ase.io.write(path, frames, format="extxyz")
-                print(f"{path}: {len(frames)} geometries")
-            text = str(data["molecules"])
-        (options.folder / FILE.name).write_text(text, encoding="utf-8")
+        for file in files:
+            unpack(file, options.folder)
         return
-    frames, files = [], []
     for path in sorted(options.folder.rglob(LABELLED)):
-        read = ase.io.read(path, ":")
-        frames += read
-        files += [str(path.relative_to(options.folder))] * len(read)
-    if not frames:
-        parser.error(f"there is no {LABELLED} in {options.folder}; run se3set label first")
-    text = (options.folder / FILE.name).read_text(encoding="utf-8")
-    known = json.dumps(json.loads(text))
-    np.savez_compressed(options.file, **packed(frames, files), molecules=np.array(known))
-    print(f"{options.file}: {len(frames)} geometries, {options.file.stat().st_size / 1e6:.1f} MB")
+        added = path.name in IN_PAIRS and path.parent == options.folder
+        files[options.to / (PAIRS if added else PACKED).name].append(path)
+    for file, paths in files.items():
+        if not paths:
+            parser.error(f"nothing for {file.name} is in {options.folder}; run se3set label first")
+        read = {str(path.relative_to(options.folder)): ase.io.read(path, ":") for path in paths}
+        frames = [frame for found in read.values() for frame in found]
+        arrays = packed(frames, [name for name, found in read.items() for _ in found])
+        if file.name == PACKED.name:
+            known = json.loads((options.folder / FILE.name).read_text(encoding="utf-8"))
+            arrays["molecules"] = np.array(json.dumps(known))
+        np.savez_compressed(file, **arrays)
+        print(f"{file}: {len(frames)} geometries, {file.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

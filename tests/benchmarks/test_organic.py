@@ -1,5 +1,6 @@
 """The data of a general potential: parts that do not touch, geometries that are what they say."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from rdkit import Chem, RDLogger
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
 
 import decorated
+import pack
 import pairs
 from active import ions
 from geometries import BROKEN, ON_PURPOSE, PROTON_REACH, STRETCH, Made, Shapes
@@ -160,6 +162,27 @@ def test_what_is_packed_is_there_again(tmp_path, organic_molecules):
         np.testing.assert_allclose(after.arrays["REF_forces"], forces, rtol=1e-3, atol=1e-6)
         for key in ("REF_energy", "charge", "mapped_smiles", "smiles", "kind", "source"):
             assert after.info[key] == before.info[key]
+
+
+def test_packed_files_hold_all_that_was_labelled(tmp_path, monkeypatch, organic_molecules):
+    folder, to, back = (tmp_path / name for name in ("made", "packed", "back"))
+    to.mkdir()
+    names = ("train_gfn2.xyz", "ions/test_gfn2.xyz", pack.IN_PAIRS[0])
+    for name, atoms in zip(names, organic_molecules, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        ase.io.write(folder / name, atoms, format="extxyz")
+    (folder / "molecules.json").write_text('[{"smiles": "C"}]', encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["pack.py", "--folder", str(folder), "--to", str(to)])
+    pack.main()
+    assert {path.name for path in to.iterdir()} == {"gfn2_organic.npz", "gfn2_pairs.npz"}
+    options = ["--unpack", "--folder", str(back), "--to", str(to)]
+    monkeypatch.setattr("sys.argv", ["pack.py", *options])
+    pack.main()
+    for name, atoms in zip(names, organic_molecules, strict=True):
+        assert ase.io.read(back / name).info["REF_energy"] == atoms.info["REF_energy"]
+    assert json.loads((back / "molecules.json").read_text(encoding="utf-8")) == [{"smiles": "C"}]
+    with pytest.raises(SystemExit):  # nothing is written over
+        pack.main()
 
 
 def test_modes_have_the_energy_of_their_temperature():

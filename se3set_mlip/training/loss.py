@@ -16,6 +16,7 @@ import torch
 from se3set_mlip.potential.potential_module import PotentialOutput
 from se3set_mlip.training.batches import Batch, LabelCounts, count_labels
 from se3set_mlip.training.config import LossConfig, StageTwoConfig
+from se3set_mlip.training.net_forces import net_forces
 
 
 class LossWeights(NamedTuple):
@@ -133,33 +134,12 @@ def compute_loss(
             count=counts.stress,
         )
     if weights.net_forces > 0.0:
-        net = _net_force_errors(output.forces, batch)
+        net = net_forces(output.forces, batch)
         loss = loss + weights.net_forces * _masked_mean(
-            net.error,
-            torch.ones_like(net.weight, dtype=torch.bool),
-            net.weight,
+            net.predicted - net.label,
+            torch.ones_like(net.structure, dtype=torch.bool),
+            labels.weight[net.structure],
             config,
             count=counts.molecules,
         )
     return loss
-
-
-class _NetForces(NamedTuple):
-    """Of the molecules of a batch that are not alone in their structure and have labels."""
-
-    error: torch.Tensor
-    """Of the net force on each, eV/Å, (n_molecules, 3)."""
-    weight: torch.Tensor
-    """Of the structure of each, (n_molecules,) float64."""
-
-
-def _net_force_errors(forces: torch.Tensor, batch: Batch) -> _NetForces:
-    """Return the errors of the net forces, from the forces on atoms (n_atoms, 3)."""
-    labels = batch.labels
-    counted = labels.has_forces & (labels.molecule >= 0)
-    molecules, row = labels.molecule[counted].unique(return_inverse=True)
-    error = forces.new_zeros(len(molecules), 3)
-    error = error.index_add(0, row, (forces - labels.forces)[counted])
-    weight = labels.weight.new_zeros(len(molecules))
-    weight[row] = labels.weight[batch.system.structure[counted]]
-    return _NetForces(error, weight)

@@ -15,6 +15,7 @@ from se3set_mlip.elements import SYMBOLS
 from se3set_mlip.training.batches import Batch
 from se3set_mlip.training.config import LossConfig
 from se3set_mlip.training.labels import FloatArray
+from se3set_mlip.training.net_forces import net_forces
 from se3set_mlip.units import MEV_PER_EV
 
 Metrics = dict[str, float | int | dict[str, dict[str, float]] | None]
@@ -35,6 +36,8 @@ class Predictions:
     """(n_atoms with forces,)."""
     stress: FloatArray
     """(n_stresses, 3, 3, 2); eV/Å³."""
+    net_forces: FloatArray
+    """On molecules beside others, (n_molecules, 3, 2); eV/Å."""
 
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:
@@ -46,6 +49,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
         forces=np.concatenate([part.forces for part in parts]),
         numbers=np.concatenate([part.numbers for part in parts]),
         stress=np.concatenate([part.stress for part in parts]),
+        net_forces=np.concatenate([part.net_forces for part in parts]),
     )
 
 
@@ -64,7 +68,7 @@ def predict(
         Where the module lives.
     """
     columns: dict[str, list[FloatArray]] = {
-        name: [] for name in ("energy", "n_atoms", "forces", "numbers", "stress")
+        name: [] for name in ("energy", "n_atoms", "forces", "numbers", "stress", "net_forces")
     }
     was_training = module.training
     module.eval()
@@ -81,6 +85,7 @@ def predict(
         forces=joined["forces"],
         numbers=joined["numbers"].astype(np.int64),
         stress=joined["stress"],
+        net_forces=joined["net_forces"],
     )
 
 
@@ -102,6 +107,12 @@ def _append_batch(
             continue
         both = torch.stack([label[mask].double(), predicted.detach()[mask].double()], dim=-1)
         columns[name].append(both.cpu().numpy())
+    net = net_forces(output.forces, batch) if forces else None
+    columns["net_forces"].append(
+        np.zeros((0, 3, 2))
+        if net is None
+        else torch.stack([net.label, net.predicted.detach()], dim=-1).double().cpu().numpy()
+    )
     columns["n_atoms"].append(batch.n_atoms[labels.has_energy].cpu().numpy())
     columns["numbers"].append(batch.system.numbers[labels.has_forces].cpu().numpy())
 
@@ -134,6 +145,7 @@ def compute_metrics(predictions: Predictions, *, n_structures: int) -> Metrics:
     energy = (predictions.energy[:, 1] - predictions.energy[:, 0]) * MEV_PER_EV
     forces = (predictions.forces[..., 1] - predictions.forces[..., 0]) * MEV_PER_EV
     stress = (predictions.stress[..., 1] - predictions.stress[..., 0]) * MEV_PER_EV
+    net = (predictions.net_forces[..., 1] - predictions.net_forces[..., 0]) * MEV_PER_EV
     per_atom = energy / predictions.n_atoms
     by_element: dict[str, dict[str, float]] = {}
     for number in np.unique(predictions.numbers):
@@ -156,10 +168,13 @@ def compute_metrics(predictions: Predictions, *, n_structures: int) -> Metrics:
         "force_max_mev_per_angstrom": _largest(forces),
         "stress_rmse_mev_per_angstrom3": _rmse(stress),
         "stress_mae_mev_per_angstrom3": _mae(stress),
+        "net_force_rmse_mev_per_angstrom": _rmse(net),
+        "net_force_mae_mev_per_angstrom": _mae(net),
         "n_structures": n_structures,
         "n_energies": len(energy),
         "n_force_components": int(forces.size),
         "n_stresses": len(stress),
+        "n_net_forces": len(net),
         "by_element": by_element,
     }
 
@@ -167,7 +182,8 @@ def compute_metrics(predictions: Predictions, *, n_structures: int) -> Metrics:
 def validation_score(metrics: Metrics, loss: LossConfig) -> float:
     """Return what decides which potential is the best: squared errors with the final weights.
 
-    ``w_E rmse(E / n)^2 + w_F rmse(F)^2 + w_S rmse(S)^2`` in eV and Å, over what has labels.
+    ``w_E rmse(E / n)^2 + w_F rmse(F)^2 + w_S rmse(S)^2 + w_N rmse(N)^2`` in eV and Å, over what has
+    labels; N are net forces on molecules.
     """
     final = loss.stage_two or loss
     score = 0.0
@@ -175,6 +191,7 @@ def validation_score(metrics: Metrics, loss: LossConfig) -> float:
         (final.energy_weight, "energy_rmse_mev_per_atom"),
         (final.forces_weight, "force_rmse_mev_per_angstrom"),
         (final.stress_weight, "stress_rmse_mev_per_angstrom3"),
+        (final.net_forces_weight, "net_force_rmse_mev_per_angstrom"),
     ):
         error = metrics[name]
         if isinstance(error, float):

@@ -167,10 +167,13 @@ def _describe(name: str, metrics: Metrics) -> str:
         value = metrics[key]
         return f"{value:.2f} {unit}" if isinstance(value, float) else "no labels"
 
+    net = ""
+    if metrics["n_net_forces"]:
+        net = f", net force RMSE {words('net_force_rmse_mev_per_angstrom', 'meV/Å')} a molecule"
     return (
         f"{name}: {metrics['n_structures']} structures, energy RMSE "
         f"{words('energy_rmse_mev', 'meV')} ({words('energy_rmse_mev_per_atom', 'meV/atom')}), "
-        f"force RMSE {words('force_rmse_mev_per_angstrom', 'meV/Å')}"
+        f"force RMSE {words('force_rmse_mev_per_angstrom', 'meV/Å')}{net}"
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import ase.build
 import ase.io
 import numpy as np
 import pytest
@@ -96,6 +97,22 @@ def test_stress_errors(structures, write_xyz, tiny_potential):
     assert metrics["stress_mae_mev_per_angstrom3"] == pytest.approx(1.0, abs=1e-6)
 
 
+def test_net_forces_are_those_on_molecules(write_xyz, tiny_potential):
+    one, other = ase.build.molecule("H2O"), ase.build.molecule("H2O")
+    other.positions += [0.0, 0.5, 3.0]
+    both = one + other
+    forces = tiny_potential.evaluate(both, forces=True).forces
+    label = forces.copy()
+    label[0] += [0.003, 0.0, 0.0]
+    label[1] += [0.001, 0.2, 0.0]  # which the next atom takes back
+    label[2] += [0.0, -0.2, 0.0]
+    path = write_xyz("waters.xyz", [both, one], REF_forces=[label, forces[:3]])
+    metrics = evaluate_file(tiny_potential, path)
+    assert metrics["n_net_forces"] == 2
+    assert metrics["net_force_rmse_mev_per_angstrom"] == pytest.approx(4.0 / np.sqrt(6), abs=1e-3)
+    assert metrics["net_force_mae_mev_per_angstrom"] == pytest.approx(4.0 / 6, abs=1e-3)
+
+
 def test_units_of_the_labels(labelled, write_xyz, tiny_potential):
     frames, results = labelled
     in_hartree = [(r.energy - 0.027211386245988) / 27.211386245988 for r in results]
@@ -114,7 +131,11 @@ def test_validation_score_by_hand():
         "energy_rmse_mev_per_atom": 20.0,
         "force_rmse_mev_per_angstrom": 500.0,
         "stress_rmse_mev_per_angstrom3": None,
+        "net_force_rmse_mev_per_angstrom": 100.0,
     }
+    assert validation_score(metrics, LossConfig(net_forces_weight=5.0)) == pytest.approx(
+        0.02**2 + 100.0 * 0.5**2 + 5.0 * 0.1**2
+    )
     loss = LossConfig(energy_weight=3.0, forces_weight=2.0)
     assert validation_score(metrics, loss) == pytest.approx(3.0 * 0.02**2 + 2.0 * 0.5**2)
     second = StageTwoConfig(energy_weight=1000.0, forces_weight=0.0)

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "organic"))
 
+import complexes
 import stability
 import subjects
 import tune
@@ -140,3 +141,16 @@ def test_tuning_keeps_what_was_measured_with_the_same_weights(tmp_path, monkeypa
     ]
     subjects.write("tune", MODEL, record | {"asked_weights_sha256": "others"})
     assert tune.together(MODEL, [row()]) == [row()]
+
+
+def test_two_molecules_are_bound_as_by_gfn2(potential):
+    found = complexes.measure({"smiles": "O.CC(N)=O"}, potential)
+    assert (found["n_atoms"], found["charge"], found["converged"]) == (12, 0, [True, True])
+    assert -12.0 < found["gfn2_kcal"] < -3.0
+    assert found["model_kcal"] == pytest.approx(found["gfn2_kcal"], abs=3.0)
+    assert 0.0 < found["rmsd"] < 0.5
+    result = complexes.summary([found, {"smiles": "A.B", "left_out": "for a reason"}])
+    assert (result["pairs"], result["left_out"]) == (1, 1)
+    assert result["binding_mean_error_kcal"] == pytest.approx(
+        found["model_kcal"] - found["gfn2_kcal"]
+    )

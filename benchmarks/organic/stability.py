@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,8 @@ from se3set_mlip.testing.bonds import Bonds
 from se3set_mlip.testing.integrators import baoa, relaxed
 from se3set_mlip.testing.stability import (
     FRICTION_PER_PS,
-    TEMPERATURE_FACTOR,
-    TEMPERATURE_WINDOW_PS,
     TEMPERATURES_KELVIN,
+    CopyWatch,
 )
 from se3set_mlip.testing.subject import Specimen
 from se3set_mlip.testing.subjects import PotentialSubject
@@ -76,32 +75,19 @@ class Copy:
     picoseconds: float = 0.0
     failure: str = ""
     transfers: int = 0
-    recent: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.bonds = Bonds(self.still)
         self.masses = masses(self.still.atoms)
-        self.away = set(self.bonds.off(self.positions)[1])
+        self.watch = CopyWatch(self.bonds, self.kelvin, TIMESTEP_FS, positions=self.positions)
+        self.watch.transfers = self.transfers
 
     def look(self) -> None:
         """Say why the copy fails, if it does; count protons that went over."""
         kinetic = 0.5 * float((self.masses * self.velocities**2).sum())
         temperature = temperature_kelvin(kinetic, self.velocities.size)
-        window = round(TEMPERATURE_WINDOW_PS / TIMESTEP_PS)
-        self.recent = [*self.recent[1 - window :], temperature]
-        hot = len(self.recent) == window and np.mean(self.recent) > (
-            TEMPERATURE_FACTOR * self.kelvin
-        )
-        broken, over = self.bonds.off(self.positions)
-        self.transfers += len(set(over) - self.away)
-        self.away = set(over)
-        if not np.isfinite(self.positions).all():
-            self.failure = "positions are not finite"
-        elif hot:
-            self.failure = f"{np.mean(self.recent):.0f} K"
-        elif broken:
-            length = self.bonds.lengths(self.positions)[broken[0]]
-            self.failure = f"{self.bonds.name(broken[0])} {length:.2f} Å long"
+        self.failure = self.watch.failure(temperature, self.positions)
+        self.transfers = self.watch.transfers
 
 
 def masses(atoms: ase.Atoms) -> Array:

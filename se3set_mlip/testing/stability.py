@@ -40,8 +40,60 @@ TEMPERATURES_KELVIN = (300.0, 500.0)
 FRICTION_PER_PS = 2.0
 
 
+class CopyWatch:
+    """Follows one copy: whether it holds, and how many protons went over.
+
+    Parameters
+    ----------
+    bonds
+        Of the relaxed structure.
+    kelvin
+        Temperature of the thermostat in K.
+    timestep_fs
+        Between two looks, in fs.
+    positions
+        Where it begins, (n_atoms, 3) Å: protons that are away there do not count. None: none is.
+    """
+
+    def __init__(
+        self, bonds: Bonds, kelvin: float, timestep_fs: float, *, positions: Array | None = None
+    ) -> None:
+        self.transfers = 0
+        self._bonds = bonds
+        self._hottest = TEMPERATURE_FACTOR * kelvin
+        window = max(1, round(TEMPERATURE_WINDOW_PS * FEMTOSECONDS_PER_PICOSECOND / timestep_fs))
+        self._recent: deque[float] = deque(maxlen=window)
+        self._away = set() if positions is None else set(bonds.off(positions)[1])
+
+    def failure(self, temperature: float, positions: Array, *, energy: float = 0.0) -> str:
+        """Return why the copy fails after a step, or nothing.
+
+        Parameters
+        ----------
+        temperature
+            At this step, in K.
+        positions
+            (n_atoms, 3) Å.
+        energy
+            In eV.
+        """
+        if not (np.isfinite(energy) and np.isfinite(positions).all()):
+            return "energy or positions not finite"
+        self._recent.append(temperature)
+        mean = float(np.mean(self._recent))
+        if len(self._recent) == self._recent.maxlen and mean > self._hottest:
+            return f"{mean:.0f} K"
+        broken, away = self._bonds.off(positions)
+        self.transfers += len(set(away) - self._away)
+        self._away = set(away)
+        if not broken:
+            return ""
+        length = self._bonds.lengths(positions)[broken[0]]
+        return f"{self._bonds.name(broken[0])} {length:.2f} Å long"
+
+
 class _Watch:
-    """Follows the copies, and keeps account of what happened to each.
+    """Follows all copies, and keeps account of what happened to each.
 
     Parameters
     ----------
@@ -61,22 +113,17 @@ class _Watch:
         self._step_ps = timestep_fs / FEMTOSECONDS_PER_PICOSECOND
         self._steps = np.zeros(len(kelvin), dtype=int)
         self._reasons: list[tuple[float, str]] = []  # temperature, why a copy failed
-        self._transfers = np.zeros(len(kelvin), dtype=int)
-        self._moved: list[set[int]] = [set() for _ in kelvin]  # bonds whose hydrogen is away
-        window = max(1, round(TEMPERATURE_WINDOW_PS / self._step_ps))
-        self._recent: deque[Array] = deque(maxlen=window)
+        self._each = [CopyWatch(self._bonds, float(target), timestep_fs) for target in kelvin]
 
     def survivors(self, state: State) -> State:
         """Look at the active copies after a step and return those that hold."""
-        measured = np.full(len(self._kelvin), np.nan)
-        measured[self.active] = _temperatures(self._still, state)
-        self._recent.append(measured)
-        full = len(self._recent) == self._recent.maxlen
-        means = np.mean(self._recent, axis=0) if full else np.zeros(len(self._kelvin))
+        measured = _temperatures(self._still, state)
         self._steps[self.active] += 1
         holds = np.ones(len(self.active), dtype=bool)
         for place, copy in enumerate(self.active):
-            reason = self._failure(int(copy), state.energies[place], means[copy], state[0][place])
+            reason = self._each[copy].failure(
+                float(measured[place]), state[0][place], energy=state.energies[place]
+            )
             if reason:
                 text = f"{reason} after {self._steps[copy] * self._step_ps:.3g} ps"
                 self._reasons.append((float(self._kelvin[copy]), text))
@@ -84,26 +131,12 @@ class _Watch:
         self.active = self.active[holds]
         return state.chosen(holds)
 
-    def _failure(self, copy: int, energy: float, mean_kelvin: float, positions: Array) -> str:
-        """Return why a copy fails, or nothing; count the transfers that began."""
-        if not np.isfinite(energy):
-            return "energy not finite"
-        if mean_kelvin > TEMPERATURE_FACTOR * self._kelvin[copy]:
-            return f"{mean_kelvin:.0f} K"
-        broken, moved = self._bonds.off(positions)
-        self._transfers[copy] += len(set(moved) - self._moved[copy])
-        self._moved[copy] = set(moved)
-        if not broken:
-            return ""
-        length = self._bonds.lengths(positions)[broken[0]]
-        return f"{self._bonds.name(broken[0])} {length:.2f} Å long"
-
     def result(self, target: float) -> CheckResult:
         """Return the result at one temperature."""
         here = self._kelvin == target
         reasons = [reason for kelvin, reason in self._reasons if kelvin == target]
         done = float(self._steps[here].sum()) * self._step_ps
-        transfers = int(self._transfers[here].sum())
+        transfers = sum(self._each[copy].transfers for copy in np.flatnonzero(here))
         detail = f"{done:.3g} ps in {here.sum()} copies, {len(self._bonds.pairs)} bonds watched"
         if transfers:
             detail += f"; proton transfers, which are no failures: {transfers}"

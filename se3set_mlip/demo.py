@@ -27,12 +27,12 @@ from se3set_mlip.export.loading import load
 from se3set_mlip.fragments.drawing import draw_fragments
 from se3set_mlip.fragments.fragmentation import Fragmentation
 from se3set_mlip.potential.fragment_cache import FragmentCache
-from se3set_mlip.shipped import GENERAL_MODEL, shipped_model, shipped_structure
+from se3set_mlip.shipped import shipped_model, shipped_structure
 from se3set_mlip.simulate.dynamics import DynamicsConfig, run_dynamics
 from se3set_mlip.simulate.engines import find_engine
 from se3set_mlip.simulate.record import DynamicsRecord, Sample
 from se3set_mlip.simulate.relax import relax
-from se3set_mlip.structures import structure_from_smiles
+from se3set_mlip.structures import general_model, structure_from_smiles
 from se3set_mlip.topology.molecule import Topology
 from se3set_mlip.units import MEV_PER_EV
 
@@ -111,7 +111,7 @@ def run_demo(
         model = model or shipped_model(MODEL)
     else:
         start, topology = structure_from_smiles(smiles)
-        model = model or shipped_model(GENERAL_MODEL)
+        model = model or shipped_model(general_model(start, topology)[0])
     potential = load(model, dtype="float64")
 
     echo(f"1. relaxing {name} with {model.stem}")

@@ -14,6 +14,8 @@ MODEL_SUFFIXES = (".safetensors", ".pt")
 """Of checkpoints, and of exported models."""
 GENERAL_MODEL = "gfn2-small"
 """The model for any organic molecule, where none is named."""
+SEVERAL_MOLECULES_MODEL = "gfn2-medium"
+"""The same for several molecules: it alone was trained on what they do to each other."""
 
 
 def shipped_model(name: str) -> Path:

@@ -3,6 +3,7 @@
 A charge travels in ``atoms.info["charge"]``, where whatever needs the chemistry looks for it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import ase
@@ -13,7 +14,10 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from scipy.spatial.distance import cdist
 
-from se3set_mlip.errors import InputError
+from se3set_mlip.errors import InputError, Se3SetError
+from se3set_mlip.shipped import GENERAL_MODEL, SEVERAL_MOLECULES_MODEL
+from se3set_mlip.topology.coordinates import bonded_pairs
+from se3set_mlip.topology.graph import connected_components
 from se3set_mlip.topology.molecule import Topology
 
 Array = NDArray[np.float64]
@@ -50,6 +54,41 @@ def read_structure(path: Path, *, index: int = -1, charge: int | None = None) ->
     if charge is not None:
         atoms.info["charge"] = charge
     return atoms
+
+
+def general_model(
+    atoms: ase.Atoms, topology: Topology | None = None, *, besides: Sequence[str] = ()
+) -> tuple[str, str]:
+    """Return the name of the shipped model for an organic structure, and what it is for.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    topology
+        Its chemistry; by default molecules are told apart by distances.
+    besides
+        Names of models that it should not be, where there is another.
+    """
+    models = {
+        GENERAL_MODEL: "organic molecules",
+        SEVERAL_MOLECULES_MODEL: "several organic molecules",
+    }
+    if _n_molecules(atoms, topology) > 1:
+        models = dict(reversed(models.items()))
+    name = next((name for name in models if name not in besides), next(iter(models)))
+    return name, models[name]
+
+
+def _n_molecules(atoms: ase.Atoms, topology: Topology | None) -> int:
+    """Return how many molecules there are; 1 where that cannot be told."""
+    if topology is not None:
+        return len(topology.components)
+    try:
+        bonds = bonded_pairs(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
+    except Se3SetError:
+        return 1  # whoever computes it says what is wrong with it
+    return len(connected_components(len(atoms), bonds))
 
 
 def structure_from_smiles(smiles: str, *, seed: int = 0) -> tuple[ase.Atoms, Topology]:

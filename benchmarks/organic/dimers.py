@@ -4,8 +4,9 @@
 
 Pairs of small test molecules, each rigid as a force field left it, face each other in random
 directions; the closest atoms are 1.6 to 6 Å apart. The interaction energy is that of both less that
-of each alone; ``attraction_kcal`` is its mean over the pairs that attract each other by GFN2-xTB.
-Writes ``results/dimers_MODEL.json`` and ``.png``.
+of each alone; ``attraction_kcal`` is its mean over the pairs that attract each other by GFN2-xTB,
+neutral ones and those with a charged group apart. Writes ``results/dimers_MODEL.json`` and
+``.png``.
 """
 
 import argparse
@@ -17,8 +18,9 @@ import ase
 import matplotlib.pyplot as plt
 import numpy as np
 from geometries import mapped_smiles
+from judge import GROUPS
 from molecules import FILE
-from rdkit import RDLogger
+from rdkit import Chem, RDLogger
 from scipy.spatial.transform import Rotation
 from subjects import KCAL, atoms_of, conformers, gfn2, write
 from tqdm import tqdm
@@ -85,6 +87,19 @@ def measure(smiles: str, potential: Any, rng: np.random.Generator) -> dict[str, 
     }
 
 
+def attraction(reference: np.ndarray, ours: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return mean energies (n_pairs, n_gaps), over those below zero by GFN2-xTB, by gap."""
+    return {
+        f"{gap:g}": {
+            "gfn2": float(reference[chosen, k].mean()),
+            "model": float(ours[chosen, k].mean()),
+            "pairs": int(chosen.sum()),
+        }
+        for k, gap in enumerate(GAPS_ANGSTROM)
+        if (chosen := reference[:, k] < 0.0).any()
+    }
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -104,7 +119,9 @@ def main() -> None:
     reference = np.array([row["gfn2_kcal"] for row in found])
     ours = np.array([row["model_kcal"] for row in found])
     error = np.abs(ours - reference)
-    apart, attracts = reference < WALL_KCAL, reference < 0.0
+    apart = reference < WALL_KCAL
+    mols = [Chem.MolFromSmiles(row["smiles"]) for row in found]
+    neutral = np.array([not mol.HasSubstructMatch(GROUPS["charged"]) for mol in mols])
     result = {
         "pairs": len(found),
         "mae_kcal": float(error[apart].mean()),
@@ -115,14 +132,10 @@ def main() -> None:
             if apart[:, k].any()
         },
         "attraction_kcal": {
-            f"{gap:g}": {
-                "gfn2": float(reference[attracts[:, k], k].mean()),
-                "model": float(ours[attracts[:, k], k].mean()),
-                "pairs": int(attracts[:, k].sum()),
-            }
-            for k, gap in enumerate(GAPS_ANGSTROM)
-            if attracts[:, k].any()
+            name: attraction(reference[chosen], ours[chosen])
+            for name, chosen in (("neutral", neutral), ("with a charge", ~neutral))
         },
+        "mae_neutral_kcal": float(error[apart & neutral[:, None]].mean()),
         "collisions_left_out": int((~apart).sum()),
     }
     path = write("dimers", options.model, result | {"gaps": GAPS_ANGSTROM, "each": found})

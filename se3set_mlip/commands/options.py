@@ -9,8 +9,8 @@ import click
 import torch
 
 from se3set_mlip.errors import ArtifactError, InputError
-from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model, model_names
-from se3set_mlip.structures import read_structure, structure_from_smiles
+from se3set_mlip.shipped import find_model, is_model, model_names
+from se3set_mlip.structures import general_model, read_structure, structure_from_smiles
 from se3set_mlip.topology.molecule import Topology
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -48,7 +48,7 @@ def model_and_structure_arguments(command: Command) -> Command:
 
 
 def model_and_atoms(
-    names: tuple[str, ...], **structure: Any
+    names: tuple[str, ...], *, besides: tuple[Path, ...] = (), **structure: Any
 ) -> tuple[Path, ase.Atoms, Topology | None]:
     """Return model, structure and its chemistry; without a model a general one, and a line says so.
 
@@ -56,6 +56,8 @@ def model_and_atoms(
     ----------
     names
         Model and structure, either of which may be missing.
+    besides
+        Other models of a committee, none of which a general one should be.
     structure
         The other options of :func:`read_atoms`.
 
@@ -83,8 +85,9 @@ def model_and_atoms(
     path = Path(EXISTING_FILE.convert(rest[0], None, None)) if rest else None
     atoms, topology = read_atoms(path, **structure)
     if model is None:
-        click.echo(f"with the model {GENERAL_MODEL}, for organic molecules; name another one first")
-        model = MODEL.convert(GENERAL_MODEL, None, None)
+        name, what_for = general_model(atoms, topology, besides=[path.stem for path in besides])
+        click.echo(f"with the model {name}, for {what_for}; name another one first")
+        model = MODEL.convert(name, None, None)
     return model, atoms, topology
 
 

@@ -68,8 +68,9 @@ def relax_command(
 ) -> None:
     """Relax STRUCTURE (a file, or --smiles) with MODEL to the nearest minimum.
 
-    MODEL is a file or the name of a shipped model; without it, a general model for organic
-    molecules, or for ions. Exits with 1 if the forces are still too large after the last step.
+    MODEL is a file or the name of a shipped model; without it, a general model for an organic
+    molecule or ion, or for several. Exits with 1 if the forces are still too large after the last
+    step.
     """
     model, atoms, topology = model_and_atoms(names, **structure)
     potential = load(model, device=device, dtype=dtype)
@@ -218,7 +219,7 @@ def md_command(
         warn_above=warn_above,
         stop_above=stop_above,
     )
-    model, atoms, topology = model_and_atoms(names, **structure)
+    model, atoms, topology = model_and_atoms(names, besides=committee, **structure)
     potential = load_potential(model, committee, device=device, dtype=dtype)
     engine_function = find_engine(engine)
     if compiled:

@@ -12,6 +12,8 @@ from se3set_mlip.model.linear import check_layout
 from se3set_mlip.model.radial import RADIAL_BASES
 
 LARGEST_LMAX = 11
+LARGEST_MULTIPLICITY = 65_536
+"""Of one irrep: far more than any network has, and less than memory cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,11 @@ class ModelConfig:
                 raise ConfigError(
                     f"{name} = {text!r} is not irreps notation; write e.g. '16x0e+8x1o'"
                 ) from error
+            if any(mul > LARGEST_MULTIPLICITY or ir.l > LARGEST_LMAX for mul, ir in irreps):
+                raise ConfigError(
+                    f"{name} = {text!r} must not have multiplicities above "
+                    f"{LARGEST_MULTIPLICITY:,} or degrees above {LARGEST_LMAX}"
+                )
             check_layout(irreps, name)
             if not irreps or irreps[0].ir != o3.Irrep("0e"):
                 raise ConfigError(f"{name} = {text!r} must begin with even scalars, e.g. '16x0e'")

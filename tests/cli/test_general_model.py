@@ -11,10 +11,16 @@ from click.testing import CliRunner
 import se3set_mlip as s3
 from se3set_mlip.cli import main
 from se3set_mlip.errors import InputError
-from se3set_mlip.shipped import GENERAL_MODEL, find_model, is_model, shipped_structure
+from se3set_mlip.shipped import (
+    GENERAL_MODEL,
+    SEVERAL_MOLECULES_MODEL,
+    find_model,
+    is_model,
+    shipped_structure,
+)
 from se3set_mlip.structures import structure_from_smiles
 
-SECOND_MODEL = "gfn2-medium"
+SECOND_MODEL = SEVERAL_MOLECULES_MODEL
 DATA = Path(__file__).parents[1] / "data" / "organic" / "unseen_20.xyz"
 
 
@@ -56,6 +62,18 @@ def test_a_file_of_ones_own_relaxes_without_a_model_named(run, tmp_path):
     assert "\nconverged" in output
 
 
+def test_several_molecules_get_the_model_that_learned_pairs(run, tmp_path):
+    waters, _ = structure_from_smiles("O.O")
+    ase.io.write(tmp_path / "waters.xyz", waters, columns=["symbols", "positions"], plain=True)
+    for arguments in (("waters.xyz",), ("--smiles", "O.O")):
+        output = run("relax", *arguments, "--fmax", 1.0)
+        assert f"with the model {SECOND_MODEL}, for several organic molecules" in output
+    output = run("relax", GENERAL_MODEL, "waters.xyz", "--fmax", 1.0)
+    assert "with the model" not in output
+    two = ("--smiles", "O.O", "--duration", 0.002, "--timestep", 1, "--committee", SECOND_MODEL)
+    assert f"with the model {GENERAL_MODEL}, for organic molecules" in run("md", *two)
+
+
 def test_ions_relax_whoever_says_their_charge(run, tmp_path):
     structure, _ = structure_from_smiles("CC(=O)[O-]")
     structure.info["charge"] = -1
@@ -77,7 +95,10 @@ def test_both_models_tell_how_unsure_they_are(run):
     methanol = ("--smiles", "CO", "--duration", 0.005, "--timestep", 1)
     assert "spread (eV/Å)" in run("md", *methanol, "--committee", SECOND_MODEL)
     assert "spread (eV/Å)" not in run("md", *methanol)
-    found = CliRunner().invoke(main, ["md", "--smiles", "C[NH3+]", "--committee", GENERAL_MODEL])
+    other = run("md", *methanol, "--committee", GENERAL_MODEL)
+    assert f"with the model {SECOND_MODEL}" in other
+    twice = [GENERAL_MODEL, "--smiles", "C[NH3+]", "--committee", GENERAL_MODEL]
+    found = CliRunner().invoke(main, ["md", *twice])
     assert found.exit_code != 0
     assert "gfn2-small.safetensors is in the committee twice" in str(found.output)
 

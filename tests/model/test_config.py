@@ -18,6 +18,8 @@ from se3set_mlip.potential.config import PotentialConfig
         ({"irreps": "8x1o+16x0e"}, "write 16x0e"),
         ({"irreps": "8x1o"}, "begin with even scalars"),
         ({"irreps_final": "8x0e+2x1o"}, "even scalars only"),
+        ({"irreps_final": "999999999999x0e"}, "multiplicities above 65,536"),
+        ({"irreps": "8x0e+1x12e"}, "degrees above 11"),
         ({"radial_basis": "fourier"}, "one of exponential_normal, gaussian, bessel"),
         ({"radial_envelope": "sine"}, "'none', 'polynomial' or 'cosine'"),
         ({"norm": "batch"}, "'joint' or 'per_irrep'"),

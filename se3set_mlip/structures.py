@@ -130,7 +130,7 @@ def structure_from_smiles(smiles: str, *, seed: int = 0) -> tuple[ase.Atoms, Top
             )
         positions[list(place)] = _beside(positions[np.isfinite(positions[:, 0])], shape, rng)
     if len(parts) > 1:
-        positions = _settled(mol, positions)
+        positions = settled(mol, positions)
     atoms = ase.Atoms(numbers=topology.numbers, positions=positions)
     atoms.info["smiles"] = smiles
     atoms.info["charge"] = topology.charge
@@ -168,15 +168,29 @@ def _beside(others: Array, shape: Array, rng: np.random.Generator) -> Array:
     return moved
 
 
-def _settled(mol: Chem.Mol, positions: Array) -> Array:
-    """Return several molecules as a force field draws them to each other, where one fits."""
+def settled(mol: Chem.Mol, positions: Array, *, steps: int = 1000) -> Array:
+    """Return several molecules as a force field (MMFF94) draws them to each other, where one fits.
+
+    Parameters
+    ----------
+    mol
+        All of them, with hydrogens; its conformers do not matter.
+    positions
+        (n_atoms, 3) Å.
+    steps
+        Towards the minimum, at most.
+    """
     if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
         return positions
-    conformer = Chem.Conformer(mol.GetNumAtoms())
+    moved = Chem.Mol(mol)
+    moved.RemoveAllConformers()
+    conformer = Chem.Conformer(moved.GetNumAtoms())
     conformer.SetPositions(positions)
-    mol.AddConformer(conformer, assignId=True)
-    rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=1000, ignoreInterfragInteractions=False)
-    return np.array(mol.GetConformer().GetPositions())
+    moved.AddConformer(conformer)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(
+        moved, maxIters=steps, ignoreInterfragInteractions=False
+    )
+    return np.array(moved.GetConformer().GetPositions())
 
 
 def _mol_with_stereochemistry(smiles: str) -> Chem.Mol:

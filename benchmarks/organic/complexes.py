@@ -10,7 +10,6 @@ again. Writes ``results/complexes_MODEL.json`` and a picture.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,24 @@ import ase
 import matplotlib.pyplot as plt
 import numpy as np
 from geometries import Shapes
-from molecules import FILE
-from pairs import settled
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdForceFieldHelpers
 from relaxed import deviation, relax, relax_together
-from subjects import KCAL, atoms_of, gfn2, measure_each
+from subjects import KCAL, atoms_of, gfn2, measure_each, unseen_pairs
 
 import se3set_mlip as s3
+from se3set_mlip.structures import settled
 
 SETTLING_STEPS = 500
 
 
 def parts_of(both: ase.Atoms, shapes: Shapes) -> list[ase.Atoms]:
     """Return the molecules of a pair as they are in it."""
-    found = []
     mols = Chem.GetMolFrags(shapes.mol, asMols=True)
-    for mol, atoms in zip(mols, shapes.molecules, strict=True):
-        found.append(atoms_of(mol, both.positions[list(atoms)]))
-    return found
+    return [
+        atoms_of(mol, both.positions[list(atoms)])
+        for mol, atoms in zip(mols, shapes.molecules, strict=True)
+    ]
 
 
 def measure(molecule: dict[str, Any], potential: Any) -> dict[str, Any]:
@@ -48,7 +46,7 @@ def measure(molecule: dict[str, Any], potential: Any) -> dict[str, Any]:
         return {"smiles": smiles, "left_out": str(error)}
     if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(shapes.mol):
         return {"smiles": smiles, "left_out": "the force field has no parameters"}
-    positions = settled(Chem.Mol(shapes.mol), shapes.conformers[0], SETTLING_STEPS)
+    positions = settled(shapes.mol, shapes.conformers[0], steps=SETTLING_STEPS)
     start = atoms_of(shapes.mol, positions)
     reference, energy, converged = relax(start, gfn2(shapes.charge))
     if not shapes.bonds.whole(reference.positions):
@@ -114,12 +112,10 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     potential = s3.load(options.model)
-    known = json.loads(FILE.read_text(encoding="utf-8"))
-    tests = [m for m in known if m["part"] == "test" and m["source"] == "two molecules"]
     path, record = measure_each(
         "complexes",
         options.model,
-        tests[: options.pairs],
+        unseen_pairs(options.pairs),
         lambda molecule: measure(molecule, potential),
         summary,
     )

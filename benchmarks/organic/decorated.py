@@ -112,7 +112,7 @@ def decorated(smiles: str, group: str, rng: np.random.Generator) -> Chem.Mol | N
         for atom in parent.GetAtoms()
         if atom.GetTotalNumHs() and (atom.GetSymbol() == "C" or group[0] not in "ON")
     ]
-    if added is None or not places:
+    if not places:
         return None
     both = Chem.RWMol(Chem.CombineMols(parent, added))
     place, first = int(rng.choice(places)), parent.GetNumAtoms()

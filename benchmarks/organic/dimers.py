@@ -10,7 +10,6 @@ neutral ones and those with a charged group apart. Writes ``results/dimers_MODEL
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from geometries import mapped_smiles
 from judge import GROUPS
-from molecules import FILE
 from rdkit import Chem, RDLogger
 from scipy.spatial.transform import Rotation
-from subjects import KCAL, atoms_of, conformers, gfn2, write
+from subjects import KCAL, atoms_of, conformers, gfn2, unseen_pairs, write
 from tqdm import tqdm
 
 import se3set_mlip as s3
@@ -108,13 +106,10 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     potential = s3.load(options.model, dtype="float64")
-    known = json.loads(FILE.read_text(encoding="utf-8"))
-    names = [m["smiles"] for m in known if m["part"] == "test" and m["source"] == "two molecules"]
+    names = [pair["smiles"] for pair in unseen_pairs(options.pairs)]
     rng = np.random.default_rng(1)
     found = [
-        row
-        for row in (measure(name, potential, rng) for name in tqdm(names[: options.pairs]))
-        if row is not None
+        row for row in (measure(name, potential, rng) for name in tqdm(names)) if row is not None
     ]
     reference = np.array([row["gfn2_kcal"] for row in found])
     ours = np.array([row["model_kcal"] for row in found])

@@ -10,6 +10,7 @@ bonds are rarely met by chance. ``dimers.py`` measures on pairs of test molecule
 
 import argparse
 import json
+from functools import cache
 
 import ase
 import ase.io
@@ -24,6 +25,8 @@ from scipy.spatial.transform import Rotation
 from subjects import atoms_of, conformers
 from tqdm import tqdm
 
+from se3set_mlip.structures import settled
+
 LARGEST = 9
 """Heavy atoms of a molecule."""
 CONFORMERS = 3
@@ -36,18 +39,10 @@ SETTLED = 0.4
 SETTLING_STEPS = (3, 60)
 
 
-def settled(mol: Chem.Mol, positions: np.ndarray, steps: int) -> np.ndarray:
-    """Return positions (n_atoms, 3) after some steps towards the minimum of a force field, Å."""
-    conformer = Chem.Conformer(mol.GetNumAtoms())
-    conformer.SetPositions(np.asarray(positions, dtype=float))
-    mol.RemoveAllConformers()
-    mol.AddConformer(conformer)
-    field = rdForceFieldHelpers.MMFFGetMoleculeForceField(
-        mol, rdForceFieldHelpers.MMFFGetMoleculeProperties(mol), ignoreInterfragInteractions=False
-    )
-    field.Initialize()
-    field.Minimize(maxIts=steps)
-    return np.array(mol.GetConformer().GetPositions())
+@cache
+def shapes_of(name: str, seed: int) -> tuple[Chem.Mol, list[ase.Atoms]]:
+    """Return a molecule and its conformers, sought once in a process."""
+    return conformers(name, CONFORMERS, seed=seed)
 
 
 def geometries(task: tuple[str, str, int, int, int]) -> list[ase.Atoms]:
@@ -55,13 +50,13 @@ def geometries(task: tuple[str, str, int, int, int]) -> list[ase.Atoms]:
     *names, each, place, seed = task
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng([seed, place])
-    alone = [conformers(name, CONFORMERS, seed=seed) for name in names]
+    alone = [shapes_of(name, seed) for name in names]
     if not all(found for _, found in alone):
         return []
     both = Chem.CombineMols(alone[0][0], alone[1][0])
     Chem.SanitizeMol(both)
     has_field = rdForceFieldHelpers.MMFFHasAllMoleculeParams(both)
-    bonds = Bonds(both)
+    bonds, stated = Bonds(both), mapped_smiles(both)
     found: list[ase.Atoms] = []
     for _ in range(each):
         parts = []
@@ -75,12 +70,13 @@ def geometries(task: tuple[str, str, int, int, int]) -> list[ase.Atoms]:
         direction /= np.linalg.norm(direction)
         atoms = at_gap(*parts, direction, rng.uniform(*GAPS_ANGSTROM))
         if has_field and rng.random() < SETTLED:
-            atoms.positions = settled(both, atoms.positions, int(rng.integers(*SETTLING_STEPS)))
+            steps = int(rng.integers(*SETTLING_STEPS))
+            atoms.positions = settled(both, atoms.positions, steps=steps)
         if not bonds.whole(atoms.positions):
             continue
         atoms.info = {
             "smiles": ".".join(names),
-            "mapped_smiles": mapped_smiles(both),
+            "mapped_smiles": stated,
             "charge": sum(part.info["charge"] for part in parts),
             "source": "two molecules",
             "kind": "pair",

@@ -59,6 +59,13 @@ def unseen_molecules(number: int, seed: int = 1) -> list[dict[str, Any]]:
     return chosen
 
 
+def unseen_pairs(number: int) -> list[dict[str, Any]]:
+    """Return the first pairs of small molecules of the test part."""
+    known = json.loads(FILE.read_text(encoding="utf-8"))
+    found = [m for m in known if m["part"] == "test" and m["source"] == "two molecules"]
+    return found[:number]
+
+
 def conformers(smiles: str, number: int, *, seed: int = 1) -> tuple[Chem.Mol, list[ase.Atoms]]:
     """Return a molecule and conformers that differ, relaxed by a force field where one fits."""
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))

@@ -13,7 +13,7 @@ from se3set_mlip.model.radial import RADIAL_BASES
 
 LARGEST_LMAX = 11
 LARGEST_MULTIPLICITY = 65_536
-"""Of one irrep: far more than any network has, and less than memory cannot hold."""
+"""Of one irrep: far more than any network has; e3nn makes lists of so many entries."""
 
 
 @dataclass(frozen=True)

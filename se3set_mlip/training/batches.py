@@ -36,6 +36,10 @@ class Labels(NamedTuple):
     """Which molecule of a batch an atom is of, (n_atoms,) int64; -1 in structures of only one, on
     which there is no net force."""
 
+    def beside_others(self) -> torch.Tensor:
+        """Return which atoms have forces and are of a molecule beside others, (n_atoms,) bool."""
+        return self.has_forces & (self.molecule >= 0)
+
 
 class Sample(NamedTuple):
     """One structure, ready for the network."""
@@ -219,9 +223,7 @@ def count_labels(labels: Sequence[Labels]) -> LabelCounts:
         energy=sum(int(each.has_energy.sum()) for each in labels),
         forces=sum(int(each.has_forces.sum()) for each in labels),
         stress=sum(int(each.has_stress.sum()) for each in labels),
-        molecules=sum(
-            len(each.molecule[each.has_forces & (each.molecule >= 0)].unique()) for each in labels
-        ),
+        molecules=sum(len(each.molecule[each.beside_others()].unique()) for each in labels),
     )
 
 

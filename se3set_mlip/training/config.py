@@ -119,8 +119,8 @@ class LossConfig:
     stress_weight: float = 0.0
     net_forces_weight: float = 0.0
     """Of the error of the net force on each molecule (eV/Å), in structures of several: what
-    molecules do to each other, apart from the larger forces within them. As much as
-    ``forces_weight`` suits pairs of molecules."""
+    molecules do to each other, apart from the larger forces within them. The general organic
+    potential was trained with half of ``forces_weight``."""
     huber_delta: float = 0.01
     """Where the Huber loss turns from quadratic to linear, in eV, eV/Å and eV/Å³."""
     stage_two: StageTwoConfig | None = None

@@ -32,7 +32,7 @@ def net_forces(forces: torch.Tensor, batch: Batch) -> NetForces:
         Structures and labels.
     """
     labels = batch.labels
-    counted = labels.has_forces & (labels.molecule >= 0)
+    counted = labels.beside_others()
     molecules, row = labels.molecule[counted].unique(return_inverse=True)
     zero = forces.new_zeros(len(molecules), 3)
     structure = torch.zeros_like(molecules)
